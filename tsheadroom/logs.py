@@ -21,9 +21,7 @@ def quote(value: str) -> str:
     """The value as logfmt writes it; one line, whatever it holds."""
     if _BARE.fullmatch(value):
         return value
-    escaped = (
-        _ESCAPES.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in value
-    )
+    escaped = (_ESCAPES.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in value)
     return f'"{"".join(escaped)}"'
 
 
@@ -38,7 +36,9 @@ class LogfmtFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created).astimezone()
         level = _LEVELS.get(record.levelname, record.levelname)
         message, fields = self._split(record)
-        line = f"time={moment.isoformat(timespec='milliseconds')} level={level} msg={quote(message)}"
+        line = (
+            f"time={moment.isoformat(timespec='milliseconds')} level={level} msg={quote(message)}"
+        )
         if fields:
             line += " " + " ".join(f"{key}={quote(value)}" for key, value in fields)
         if record.exc_info and record.exc_info[0] is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -21,9 +22,11 @@ from prometheus_client.core import (
     UntypedMetricFamily,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.metrics_core import Metric
 
 from tsheadroom.web.summary import Outcome, Summary
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 # The text format without OpenMetrics' rules for names, which the Go daemon's names break.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -237,9 +240,7 @@ class Metrics(Collector):
     def _overhead(self) -> Iterator[Metric]:
         name, seen = "headroom_overhead_ms", self.overhead
         text = "Milliseconds that hook calls took"
-        yield SummaryMetricFamily(
-            name, f"{text}.", count_value=seen.count, sum_value=seen.total
-        )
+        yield SummaryMetricFamily(name, f"{text}.", count_value=seen.count, sum_value=seen.total)
         yield GaugeMetricFamily(f"{name}_min", f"{text}, the least.", value=seen.least)
         yield GaugeMetricFamily(f"{name}_max", f"{text}, the most.", value=seen.most)
 

@@ -121,7 +121,7 @@ RULES: Mapping[str, tuple[Check, str]] = {
     "protect_analysis_context": _BOOL,
     "target_ratio": (_is_ratio, "must be in (0, 1] or null"),
     "min_tokens_to_compress": (_is_whole(0), "must be an integer >= 0"),
-    "kompress_model": (_is_model, "must be a model name, \"disabled\" or null"),
+    "kompress_model": (_is_model, 'must be a model name, "disabled" or null'),
     "savings_profile": (
         _one_of(*SAVINGS_PROFILES, None),
         f"must be one of {', '.join(SAVINGS_PROFILES)}, or null",
@@ -178,16 +178,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file: after a crash it holds either all of the old or all of the new."""
     target = Path(os.path.realpath(path))  # a symlink stays a symlink
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     directory = os.open(target.parent, os.O_RDONLY)
     try:
@@ -199,8 +200,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 class SettingsStore:
     """The settings in force and the file they live in.
 
-    Readers take `current`, an immutable value; a change swaps it whole. Changes are made by
-    one caller at a time (`web/config.py` holds a lock), in a thread, because they wait for the disk.
+    Readers take `current`, an immutable value; a change swaps it whole. Changes are made by one
+    caller at a time (`web/config.py` holds a lock), in a thread, because they wait for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -219,7 +220,9 @@ class SettingsStore:
         except FileNotFoundError:
             log.info("no settings file yet; using the defaults path=%s", self.path)
         except (OSError, SettingsInvalid) as error:
-            log.warning("settings file unusable; using the defaults path=%s err=%s", self.path, error)
+            log.warning(
+                "settings file unusable; using the defaults path=%s err=%s", self.path, error
+            )
 
     def reload(self) -> bool:
         """Read the file again; whatever is wrong with it, the settings in force stay."""

@@ -1,0 +1,86 @@
+"""The /config endpoint: shows the settings, and changes them for those who may."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from tsheadroom.settings import (
+    Settings,
+    SettingsChanged,
+    SettingsInvalid,
+    SettingsNotWritten,
+    SettingsStore,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tsheadroom.web.access import Access
+
+MAX_CONFIG_BYTES = 64 * 1024  # the Go daemon's; a file of all settings is under 1 KB
+
+
+class ConfigPage:
+    """GET, PUT and POST of /config."""
+
+    def __init__(
+        self, store: SettingsStore, access: Access, headroom_version: Callable[[], str | None]
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._headroom_version = headroom_version
+        self._writing = asyncio.Lock()  # If-Match and the write it allows are one step
+
+    async def show(self, request: web.Request) -> web.Response:
+        """The settings, and the workers' Headroom version (null until one is ready)."""
+        return self._document(self._store.current)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Merge a partial object onto the settings."""
+        if not await self._access.may_configure(request):
+            return _sentence(403, self._access.refusal)
+        body = await _read(request)
+        if body is None:
+            return _sentence(400, f"settings must be at most {MAX_CONFIG_BYTES // 1024} KiB")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return _sentence(400, "settings must come without a content-encoding")
+        try:
+            async with self._writing:
+                settings = await asyncio.to_thread(
+                    self._store.update, body, request.headers.get("If-Match")
+                )
+        except SettingsInvalid as error:
+            return _sentence(400, str(error))
+        except SettingsChanged as error:
+            return _sentence(412, str(error))
+        except SettingsNotWritten as error:
+            return _sentence(500, str(error))
+        return self._document(settings)
+
+    def _document(self, settings: Settings) -> web.Response:
+        document = msgspec.to_builtins(settings)
+        document["headroom_version"] = self._headroom_version()
+        text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+        return web.Response(
+            body=text,
+            content_type="application/json",
+            headers={"ETag": self._store.etag, "Cache-Control": "no-store"},
+        )
+
+
+async def _read(request: web.Request) -> bytes | None:
+    """The body, or None when it is over the limit."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_CONFIG_BYTES:
+            return None
+    return bytes(body)
+
+
+def _sentence(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n")
