@@ -19,7 +19,7 @@ _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}  # Go's slog knows four level
 
 def quote(value: str) -> str:
     """The value as logfmt writes it; one line, whatever it holds."""
-    if _BARE.fullmatch(value):
+    if _BARE.fullmatch(value) and value.isprintable():
         return value
     escaped = (_ESCAPES.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in value)
     return f'"{"".join(escaped)}"'

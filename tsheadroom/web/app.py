@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tsheadroom.web.health import HealthPages
     from tsheadroom.web.metrics import MetricsPage
 
+# aiohttp takes 0 for "without end".
+LEAST_SHUTDOWN_SECONDS = 0.01
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # What a connection may buffer before its reader is slowed down. aiohttp's 256 KiB makes a 1 MB
@@ -52,5 +55,8 @@ def make_runner(app: web.Application, *, shutdown_timeout: float) -> web.AppRunn
         "access_log": None,
     }
     return web.AppRunner(
-        app, handler_cancellation=True, shutdown_timeout=shutdown_timeout, **options
+        app,
+        handler_cancellation=True,
+        shutdown_timeout=max(shutdown_timeout, LEAST_SHUTDOWN_SECONDS),
+        **options,
     )

@@ -61,6 +61,11 @@ class ConfigPage:
             return _sentence(500, str(error))
         return self._document(settings)
 
+    async def reload(self) -> None:
+        """Read the settings file again (SIGHUP)."""
+        async with self._writing:
+            await asyncio.to_thread(self._store.reload)
+
     def _document(self, settings: Settings) -> web.Response:
         document = msgspec.to_builtins(settings)
         document["headroom_version"] = self._headroom_version()
