@@ -1,0 +1,115 @@
+package bridge
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listener passes what it accepts over a socket, one message a connection.
+type listener struct {
+	bridge  *Bridge
+	accepts net.Listener
+	sends   *net.UnixConn
+	once    sync.Once
+}
+
+func (l *listener) close() {
+	l.once.Do(func() {
+		l.accepts.Close()
+		l.sends.Close()
+		l.bridge.mu.Lock()
+		delete(l.bridge.listeners, l)
+		l.bridge.mu.Unlock()
+	})
+}
+
+// awaitHangup closes the listener when the owner closes its end. Nothing is ever
+// sent in that direction.
+func (l *listener) awaitHangup() {
+	var one [1]byte
+	l.sends.Read(one[:])
+	l.close()
+}
+
+func (l *listener) acceptLoop() {
+	defer l.close()
+	for {
+		conn, err := l.accepts.Accept()
+		if err != nil {
+			return
+		}
+		err = l.handOver(conn)
+		if err == nil {
+			continue
+		}
+		conn.Close() // its peer sees at once that nobody serves it
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+			return
+		}
+		time.Sleep(acceptPause) // out of descriptors, most likely: the next one may fare better
+	}
+}
+
+// handOver makes a descriptor for conn and sends it to the owner.
+func (l *listener) handOver(conn net.Conn) error {
+	ours, theirs, err := pair()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(theirs) // the message carries a copy
+	id, err := identify(theirs)
+	if err != nil {
+		ours.Close()
+		return err
+	}
+	k := &link{bridge: l.bridge, id: id, addr: conn.RemoteAddr().String(), tail: conn, local: ours}
+	if !l.bridge.add(k) {
+		k.abort()
+		return net.ErrClosed
+	}
+	if _, _, err := l.sends.WriteMsgUnix([]byte(k.addr), unix.UnixRights(theirs), nil); err != nil {
+		k.abort()
+		l.bridge.forget(k)
+		return err
+	}
+	go k.run()
+	return nil
+}
+
+// Accept takes one connection from an end that Serve returned, waiting as long as
+// that descriptor lets it.
+func Accept(fd int) (int, error) {
+	text := make([]byte, 256)
+	control := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, controlLen, _, _, err := unix.Recvmsg(fd, text, control, cloexecFlag)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return -1, err
+		}
+		if n == 0 && controlLen == 0 {
+			return -1, net.ErrClosed
+		}
+		return received(control[:controlLen])
+	}
+}
+
+func received(control []byte) (int, error) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return -1, err
+	}
+	for _, m := range messages {
+		if fds, err := unix.ParseUnixRights(&m); err == nil && len(fds) == 1 {
+			return fds[0], nil
+		}
+	}
+	return -1, unix.EMFILE // the kernel drops what there is no number for
+}
