@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.aperture.test_split import is_clean, json_values, spell, spellings
+from tsheadroom.aperture import answer
+from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
+
+
+def call_of(data: bytes) -> Call:
+    call = read(data)
+    assert isinstance(call, Call)
+    return call
+
+
+@given(
+    st.dictionaries(
+        st.text().filter(lambda k: k not in ("messages", "input", "contents")),
+        json_values,
+        max_size=4,
+    ),
+    st.lists(
+        st.fixed_dictionaries(
+            {"role": st.sampled_from(["user", "assistant"]), "content": st.text()}
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    spellings,
+)
+def test_a_splice_changes_nothing_but_what_it_replaces(
+    rest: dict[str, object], messages: list[dict[str, str]], how: dict[str, object]
+) -> None:
+    body = {**rest, "messages": messages}
+    if not is_clean(body):
+        return
+    data = spell({"metadata": {"model": "m"}, "request_body": body}, how)
+    call = call_of(data)
+    start, end = call.items[-1]
+    new = b'{"role":"user","content":"new"}'
+    got = answer.modify(call, [(start, end, new)])
+    a, b = call.body
+    assert got == b'{"action":"modify","request_body":' + data[a:start] + new + data[end:b] + b"}\n"
+    assert json.loads(got)["request_body"] == {
+        **body,
+        "messages": [*messages[:-1], json.loads(new)],
+    }
+
+
+def test_reads_who_calls_and_what_the_model_made() -> None:
+    call = call_of(
+        json.dumps(
+            {
+                "metadata": {
+                    "provider": "anthropic",
+                    "model": "claude",
+                    "session_id": None,
+                    "new": [1],
+                },
+                "request_body": {
+                    "messages": [
+                        {"role": "user", "content": "x"},
+                        {"role": "assistant", "content": "y"},
+                    ]
+                },
+            }
+        ).encode()
+    )
+    assert (call.metadata.provider, call.model) == ("anthropic", "claude")
+    assert call.by_model == [False, True]
+
+
+def test_the_model_falls_back_to_the_bodys_own() -> None:
+    assert call_of(b'{"request_body":{"model":"m","messages":[]}}').model == "m"
+    assert call_of(b'{"request_body":{"model":7,"messages":[]}}').model == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"null",
+        b'{"request_body":[]}',
+        b'{"request_body":{"messages":[1]}}',
+        b'{"metadata":7,"request_body":{"messages":[]}}',
+        b'{"metadata":{"model":7},"request_body":{"messages":[]}}',
+        b'{"request_body":{"messages":[{"role":"user"}],"messages":[]}}',
+        b'{"request_body":{"messages":[NaN]}}',
+        b'{"request_body":{"x":"\xff","messages":[]}}',
+        b'{"request_body":{"messages":[{"role":7}]}}',
+        b'{"request_body":{"messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}}",
+    ],
+)
+def test_what_is_no_call_is_refused_with_a_sentence(data: bytes) -> None:
+    with pytest.raises(CallError):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b'{"request_body":null}',
+        b'{"request_body":{"prompt":"x"}}',
+        b'{"request_body":{"messages":"x"}}',
+        b'{"request_body":{"input":"x"}}',
+    ],
+)
+def test_what_holds_no_conversation_is_an_envelope(data: bytes) -> None:
+    assert isinstance(read(data), Envelope)
+
+
+def test_an_item_with_a_lone_surrogate_is_odd_and_the_rest_is_not() -> None:
+    odd, plain = rb'{"role":"user","content":"a\ud800"}', b'{"role":"user","content":"b"}'
+    data = b'{"request_body":{"messages":[' + odd + b"," + plain + b"]}}"
+    call = call_of(data)
+    assert call.odd == {0}
+    assert call.item(0) == odd
+
+
+def test_fingerprints_do_not_see_breakpoints() -> None:
+    def prints(content: object) -> Fingerprints:
+        body = {"messages": [{"role": "user", "content": content}]}
+        return Fingerprints.of(call_of(json.dumps({"request_body": body}).encode()))
+
+    plain = prints("x")
+    marked = prints([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
+    assert plain.digests == marked.digests
+    assert plain.rewritten == {}
+    assert 0 in marked.rewritten
+
+
+@pytest.mark.parametrize(
+    ("metadata", "bypassed"),
+    [
+        ({}, False),
+        ({"tsheadroom": "off"}, True),
+        ({"url": "/v1/messages?tsheadroom=bypass"}, True),
+        ({"url": "/v1/messages?x=1"}, False),
+        ({"tsheadroom": "on"}, False),
+    ],
+)
+def test_a_caller_can_bypass_one_request(metadata: dict[str, str], bypassed: bool) -> None:
+    call = call_of(json.dumps({"metadata": metadata, "request_body": {"messages": []}}).encode())
+    assert call.metadata.bypassed is bypassed
+
+
+def test_token_counting_is_no_turn() -> None:
+    call = call_of(b'{"metadata":{"url":"/v1/count_tokens"},"request_body":{"messages":[]}}')
+    assert not call.metadata.is_turn

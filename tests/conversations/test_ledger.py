@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tsheadroom.aperture.fingerprints import digest
+from tsheadroom.conversations import Conversations, Request, Status, Turn
+from tsheadroom.conversations.decisions import Edit, Form
+
+
+def request(words: str, **more: object) -> Request:
+    """A conversation in words: those in capitals are the model's."""
+    items = words.split()
+    return Request(
+        scope=str(more.pop("scope", "")).encode(),
+        digests=[digest(item.encode()) for item in items],
+        by_model=[item.isupper() for item in items],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def form(name: str) -> Form:
+    return Form(name.encode().ljust(16), (Edit(("content",), 0, 9, b'"x"'),), (), 7)
+
+
+def ask(ledger: Conversations, words: str, **more: object) -> Turn:
+    """One request, answered: every item at first sight gets a form named after its index."""
+    turn = ledger.begin(request(words, **more))
+    saved = ledger.record(turn, {i: form(f"f{i}") for i in turn.fresh})
+    if saved:
+        saved.result(10)
+    return turn
+
+
+@pytest.fixture(params=["memory", "disk", "disk, forgotten after every request"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conversations]:
+    memory = 0 if "forgotten" in request.param else 1 << 20
+    ledger = Conversations(directory=tmp_path if "disk" in request.param else None, memory=memory)
+    ledger.open()
+    if "forgotten" in request.param:
+        begin = ledger.begin
+
+        def forgetful(asked: Request) -> Turn:
+            fresh = Conversations(directory=tmp_path, memory=1 << 20)
+            fresh.open()
+            ledger._lineages = fresh._lineages
+            turn = begin(asked)
+            fresh.close()
+            return turn
+
+        ledger.begin = forgetful  # type: ignore[method-assign]
+    yield ledger
+    ledger.close()
+
+
+def test_a_new_conversation_is_at_first_sight(ledger: Conversations) -> None:
+    turn = ask(ledger, "a b")
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.NEW, [0, 1], {0, 1})
+
+
+def test_forms_are_replayed_and_only_new_items_are_at_first_sight(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    turn = ask(ledger, "a B c")
+    assert (turn.status, turn.fresh) == (Status.CONTINUED, [2])
+    turn = ask(ledger, "a B c D e f")
+    assert (turn.status, turn.fresh) == (Status.CONTINUED, [4, 5])
+    assert turn.forms == {i: form(f"f{i}") for i in (0, 2, 4, 5)}
+
+
+def test_a_repeated_request_gets_the_same(ledger: Conversations) -> None:
+    first = ask(ledger, "a B c") if ask(ledger, "a") else None
+    again = ledger.begin(request("a B c"))
+    assert first
+    assert (again.status, again.fresh, again.forms) == (Status.REPEATED, [], first.forms)
+
+
+def test_history_from_before_this_daemon_is_left_alone(ledger: Conversations) -> None:
+    turn = ask(ledger, "a B c D e")
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.UNKNOWN, [4], {4})
+    turn = ask(ledger, "a B c D e F g")
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.CONTINUED, [6], {4, 6})
+
+
+def test_a_gap_makes_the_originals_the_newest_view(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    turn = ask(ledger, "a B c D e F g")  # nobody asked about "a B c D e"
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.GAP, [6], {6})
+    turn = ask(ledger, "a B c D e F g H i")
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {6, 8})
+
+
+def test_an_undelivered_answer_is_a_gap(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ledger.undelivered(ask(ledger, "a B c"))
+    turn = ask(ledger, "a B c D e")
+    assert (turn.status, turn.forms.keys()) == (Status.GAP, {4})
+
+
+def test_an_undelivered_answer_that_arrives_the_second_time_is_none(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ledger.undelivered(ask(ledger, "a B c"))
+    ledger.delivered(ask(ledger, "a B c"))
+    turn = ask(ledger, "a B c D e")
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2, 4})
+
+
+def test_a_rewind_keeps_what_is_shared(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    ask(ledger, "a B c D e")
+    turn = ask(ledger, "a B other")
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.CONTINUED, [2], {0, 2})
+    turn = ask(ledger, "a B c D e F g")
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2, 4, 6})
+    turn = ask(ledger, "a B other G h")
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2, 4})
+
+
+def test_an_edit_by_the_client_starts_anew_from_there(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    ask(ledger, "a B c D e")
+    free = ask(ledger, "a B edited D e F g", thinks_after=lambda _: False)
+    assert (free.status, free.fresh, free.forms.keys()) == (Status.EDITED, [2, 4, 6], {0, 2, 4, 6})
+
+
+def test_an_edit_before_a_thinking_block_leaves_the_rest_alone(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    ask(ledger, "a B c D e")
+    turn = ask(ledger, "a B edited D e F g")
+    assert (turn.status, turn.fresh, turn.forms.keys()) == (Status.EDITED, [6], {0, 6})
+
+
+def test_interleaved_agents_share_their_start_only(ledger: Conversations) -> None:
+    for agent in "pqrs":
+        ask(ledger, f"a {agent}")
+    for agent in "pqrs":
+        turn = ask(ledger, f"a {agent} X{agent.upper()} {agent}2")
+        assert (turn.status, turn.fresh) == (Status.CONTINUED, [3])
+    for agent in "pqrs":
+        turn = ask(ledger, f"a {agent} X{agent.upper()} {agent}2 Y z")
+        assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 1, 3, 5})
+
+
+def test_a_gap_is_no_edit_because_another_agent_is_as_far(ledger: Conversations) -> None:
+    ask(ledger, "a p")
+    ask(ledger, "a q")
+    ask(ledger, "a q X q2")
+    turn = ask(ledger, "a p X p2 Y p3")
+    assert (turn.status, turn.forms.keys()) == (Status.GAP, {5})
+
+
+def test_a_late_decision_to_leave_alone_is_kept(ledger: Conversations) -> None:
+    late = ledger.begin(request("a"))
+    late.must_store = True
+    if saved := ledger.record(late, {}):
+        saved.result(10)
+    again = ledger.begin(request("a"))
+    assert (again.status, again.fresh) == (Status.REPEATED, [])
+
+
+def test_scopes_share_nothing(ledger: Conversations) -> None:
+    ask(ledger, "a", scope="alice")
+    assert ask(ledger, "a B c", scope="bob").status is Status.UNKNOWN
+
+
+def test_without_a_prefix_cache_every_item_may_get_a_form(ledger: Conversations) -> None:
+    turn = ask(ledger, "a B c D e", has_prefix_cache=False)
+    assert turn.fresh == [0, 2, 4]
+
+
+def test_items_that_cost_a_worker_are_remembered(ledger: Conversations) -> None:
+    ledger.avoid([digest(b"bad")])
+    assert ledger.is_costly(digest(b"bad"))
+    assert not ledger.is_costly(digest(b"good"))
+
+
+def test_a_long_conversation_without_forms_takes_under_64_kib() -> None:
+    ledger = Conversations(directory=None)
+    ledger.open()
+    words = "a"
+    for i in range(500):
+        ledger.record(ledger.begin(request(words)), {})
+        words += f" X{i} u{i}"
+    assert len(words.split()) == 1001
+    assert 16_000 < ledger.memory < 64 << 10
+
+
+def test_memory_is_bounded_and_the_disk_remembers(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path, memory=20_000)
+    ledger.open()
+    for i in range(50):
+        ask(ledger, f"first{i}")
+    assert ledger.memory <= 20_000
+    assert ledger.evicted > 30
+    assert ask(ledger, "first0 B c").status is Status.CONTINUED
+    ledger.close()
+
+
+KILLED = """
+import sys; from pathlib import Path
+from tests.conversations.test_ledger import ask; from tsheadroom.conversations import Conversations
+ledger = Conversations(directory=Path(sys.argv[1])); ledger.open()
+words = "a"
+for i in range(1000):
+    ask(ledger, words); print(words, flush=True); words += f" X{i} u{i}"
+"""
+
+
+def test_killed_at_any_instant_it_comes_back_whole(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    for answered in (1, 7, 20):
+        state = tmp_path / str(answered)
+        state.mkdir()
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(state)], stdout=subprocess.PIPE, text=True, cwd=root
+        )
+        assert child.stdout
+        lines = [child.stdout.readline().strip() for _ in range(answered)]
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        ledger = Conversations(directory=state)
+        ledger.open()
+        turn = ledger.begin(request(lines[-1] + " X next"))
+        assert turn.status is Status.CONTINUED
+        assert len(turn.forms) == answered
+        ledger.close()
+
+
+def test_old_conversations_are_forgotten_whole(tmp_path: Path) -> None:
+    now = [0.0]
+    from tsheadroom.conversations.store import Record, Store
+
+    store = Store(tmp_path, clock=lambda: now[0])
+
+    def put(chain: bytes, parent: bytes | None, family: bytes) -> None:
+        store.save(Record(chain, parent, family, 1, chain, {})).result(10)
+
+    put(b"a1", None, b"a1")
+    put(b"b1", None, b"b1")
+    now[0] = 100.0
+    put(b"a2", b"a1", b"a1")
+    store.sweep(max_age=50).result(10)
+    assert store.longest([b"a1"]) == b"a1"
+    assert store.longest([b"b1"]) is None
+    store.sweep(max_bytes=1).result(10)
+    assert store.longest([b"a2"]) is None
+    store.close()
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+    ledger.close()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"rubbish" * 1000, lambda b: b[:100]])
+def test_a_spoilt_file_is_set_aside(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    ledger.close()
+    path = next(p for p in tmp_path.iterdir() if p.suffix == ".sqlite3")
+    path.write_bytes(damage(path.read_bytes()))
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    assert ask(ledger, "a").status is Status.NEW
+    assert (tmp_path / "conversations.spoilt").exists()
+    ledger.close()

@@ -1,0 +1,1 @@
+"""What Aperture says and hears: bytes in, bytes out, no sockets."""

@@ -1,0 +1,28 @@
+"""Writes the hook's answer: allow, or modify with changes spliced into the client's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsheadroom.aperture.call import Call
+
+ALLOW = b'{"action":"allow"}\n'
+_MODIFY = b'{"action":"modify","request_body":'
+
+Change = tuple[int, int, bytes]  # start, end, new bytes; offsets into Call.data
+
+
+def modify(call: Call, changes: Sequence[Change]) -> bytes:
+    """The answer that forwards the call's body with `changes`, which are sorted and disjoint."""
+    parts = [_MODIFY]
+    at, stop = call.body
+    for start, end, new in changes:
+        parts += (call.data[at:start], new)
+        at = end
+    parts += (call.data[at:stop], b"}\n")
+    return b"".join(parts)
+
+
+def grown_by(changes: Sequence[Change]) -> int:
+    """By how many bytes the changes lengthen the conversation (negative: shorten)."""
+    return sum(len(new) - (end - start) for start, end, new in changes)

@@ -1,0 +1,178 @@
+"""Reads Aperture's HookCallData: who calls, and where the conversation stands in the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from tsheadroom.aperture import split
+from tsheadroom.aperture.bodies import Shape, shape_of
+from tsheadroom.aperture.fingerprints import canonical, digest
+from tsheadroom.errors import TsheadroomError
+
+# Paths of provider endpoints that look at a conversation without continuing it.
+_NOT_TURNS = ("count_tokens", "countTokens", "token-count", "input_tokens")
+_BYPASS = "tsheadroom"  # metadata field or query parameter by which a caller opts out
+_BYPASS_WORDS = frozenset({"off", "bypass", "false", "0"})
+
+
+class CallError(TsheadroomError):
+    """The bytes are no hook call that this daemon can act on; Aperture's request goes on as is."""
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """The part of Aperture's HookMetadata that is used. A null reads as empty, as in Go."""
+
+    provider: str | None = ""
+    model: str | None = ""
+    session_id: str | None = ""
+    request_id: str | None = ""
+    login_name: str | None = ""
+    url: str | None = ""
+    tsheadroom: str | None = ""
+    estimated_cost: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def bypassed(self) -> bool:
+        """The caller asked for this one request to be left alone."""
+        query = parse_qs(urlsplit(self.url or "").query) if _BYPASS in (self.url or "") else {}
+        asked = [self.tsheadroom or "", *query.get(_BYPASS, [])]
+        return any(word.lower() in _BYPASS_WORDS for word in asked)
+
+    @property
+    def is_turn(self) -> bool:
+        """False for endpoints that only look, such as token counting."""
+        return not any(part in (self.url or "") for part in _NOT_TURNS)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    role: str | None = ""
+    type: str | None = ""
+
+
+_HEADS = msgspec.json.Decoder(list[_Head])
+_METADATA = msgspec.json.Decoder(Metadata)
+_MODEL = msgspec.json.Decoder(str)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One hook call. Offsets are into `data`; `items` are the conversation's, in order."""
+
+    data: bytes
+    metadata: Metadata
+    body: split.Span  # request_body
+    members: dict[str, split.Span]  # of request_body
+    shape: Shape
+    conversation: split.Span  # the array that holds the items
+    items: list[split.Span]
+    by_model: list[bool]  # whether the model made the item
+    odd: frozenset[int]  # items with a lone surrogate: never touched
+
+    @property
+    def model(self) -> str:
+        """Aperture's resolved model, else the body's own; may be empty."""
+        return self.metadata.model or _string(self, "model")
+
+    def item(self, index: int) -> bytes:
+        """The client's own bytes of one item."""
+        start, end = self.items[index]
+        return self.data[start:end]
+
+    def has(self, name: bytes) -> bool:
+        """Whether the JSON string `name` (with quotes) is anywhere a key or value of the body."""
+        return self.data.find(name, self.body[0], self.body[1]) >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """The names of a call's items, and the canonical bytes of those that differ from the raw."""
+
+    digests: list[bytes]
+    rewritten: dict[int, bytes]
+
+    @classmethod
+    def of(cls, call: Call) -> Fingerprints:
+        """Hash each item once."""
+        digests: list[bytes] = []
+        rewritten: dict[int, bytes] = {}
+        data = call.data
+        for index, (start, end) in enumerate(call.items):
+            raw = data[start:end]
+            plain = canonical(raw)
+            if plain is not raw:
+                rewritten[index] = plain
+            digests.append(digest(plain))
+        return cls(digests, rewritten)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A call whose request_body holds no conversation that is understood, or none at all."""
+
+    metadata: Metadata
+    model: str
+    has_body: bool
+
+
+def read(data: bytes) -> Call | Envelope:
+    """Take a hook call apart. Raises CallError for what is not one."""
+    if not _is_utf8(data):
+        raise CallError("the request is not valid UTF-8")
+    plain = split.without_lone_surrogates(data) if b"\\u" in data else data
+    try:
+        outer = split.members(plain)
+        metadata = _metadata(plain, outer.get("metadata"))
+        body = outer.get("request_body")
+        if body is None or plain[body[0] : body[1]] == b"null":
+            return Envelope(metadata, metadata.model or "", has_body=False)
+        inner = split.members(plain, body)
+        shape = shape_of(inner)
+        if shape is None or plain[inner[shape.key][0]] != ord("["):
+            return Envelope(metadata, metadata.model or "", has_body=True)
+        where = inner[shape.key]
+        items = split.elements(plain, where)
+        heads = _HEADS.decode(plain[where[0] : where[1]])
+    except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
+        raise CallError(f"the request cannot be taken apart: {error}") from error
+    return Call(
+        data=data,
+        metadata=metadata,
+        body=body,
+        members=inner,
+        shape=shape,
+        conversation=where,
+        items=items,
+        by_model=[shape.by_model(head.role or "", head.type or "") for head in heads],
+        odd=frozenset()
+        if plain is data
+        else frozenset(i for i, (a, b) in enumerate(items) if data[a:b] != plain[a:b]),
+    )
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _metadata(data: bytes, span: split.Span | None) -> Metadata:
+    if span is None or data[span[0] : span[1]] == b"null":
+        return Metadata()
+    return _METADATA.decode(data[span[0] : span[1]])
+
+
+def _string(call: Call, name: str) -> str:
+    span = call.members.get(name)
+    if span is None:
+        return ""
+    try:
+        return _MODEL.decode(call.data[span[0] : span[1]])
+    except msgspec.MsgspecError:
+        return ""

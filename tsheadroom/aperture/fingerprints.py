@@ -1,0 +1,62 @@
+"""Names an item of a conversation by its content, whatever breakpoints the client puts on it.
+
+Clients move `cache_control` every turn, and spell a message as a string one turn and as one text
+block the next. Neither is part of what a provider caches or a model reads, so neither may change
+an item's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+DIGEST_BYTES = 16  # 128 bits: no two items of one fleet collide by chance
+
+# A key is a quote that no backslash precedes; after a comma or brace it can be nothing else, so
+# these find members of objects only, never text inside a string.
+_VALUE = rb'(?:\{(?:[^{}"]|"[^"\\]*+(?:\\.[^"\\]*+)*+")*\}|null)'
+_MARKER = re.compile(
+    rb',[ \t\n\r]*"cache_control"[ \t\n\r]*:[ \t\n\r]*'
+    + _VALUE
+    + rb'|(?<=\{)[ \t\n\r]*"cache_control"[ \t\n\r]*:[ \t\n\r]*'
+    + _VALUE
+    + rb"[ \t\n\r]*,?"
+)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = rb"[ \t\n\r]*"
+_CONTENT = b'"content"'
+_ONE_TEXT = re.compile(
+    rb'(?P<key>"content"%(s)s:%(s)s)\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
+    rb'%(s)s"text"%(s)s:%(s)s(?P<text>%(string)s)%(s)s\}%(s)s\]'
+    % {b"s": _SPACE, b"string": _STRING},
+    re.DOTALL,
+)
+
+
+def canonical(item: bytes) -> bytes:
+    """The item as its digest sees it: no `cache_control`, one text block as the string it means.
+
+    Returns `item` itself when there is nothing to take out.
+    """
+    if b'"cache_control"' in item:
+        item = _MARKER.sub(b"", item)
+    return _blocks_as_strings(item)
+
+
+def _blocks_as_strings(item: bytes) -> bytes:
+    """Each "content" of a single text block, the item's own and its tool results', as a string."""
+    parts: list[bytes] = []
+    done = 0
+    at = item.find(_CONTENT)
+    while at >= 0:  # find() is many times faster here than one regular expression over it all
+        one = _ONE_TEXT.match(item, at)
+        if one:
+            parts += (item[done:at], one["key"], one["text"])
+            done = one.end()
+        at = item.find(_CONTENT, one.end() if one else at + len(_CONTENT))
+    return b"".join((*parts, item[done:])) if parts else item
+
+
+def digest(item: bytes) -> bytes:
+    """The name of an item in canonical form: 16 bytes of BLAKE2b."""
+    return hashlib.blake2b(item, digest_size=DIGEST_BYTES).digest()

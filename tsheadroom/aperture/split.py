@@ -1,0 +1,139 @@
+"""Finds where members of a JSON object and elements of an array stand, without a full parse.
+
+msgspec validates the bytes and tells how long each raw value is; walking over separators turns the
+lengths into offsets. A body is spliced at offsets, so whatever is not changed stays the client's
+own bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from tsheadroom.errors import TsheadroomError
+
+Span = tuple[int, int]
+_T = TypeVar("_T")
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+_KEY = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One escape sequence; a pair of surrogates counts as one. Consuming every escape in turn keeps
+# an escaped backslash before a "u" from being mistaken for one.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets hold
+
+
+class SplitError(TsheadroomError):
+    """The bytes are not what the splitter can take apart without changing their meaning."""
+
+
+def without_lone_surrogates(data: bytes) -> bytes:
+    r"""The same JSON, of the same length, with `\u003f` where a lone surrogate was escaped.
+
+    msgspec refuses a whole document for one lone surrogate, and clients do cut text in the middle
+    of an emoji. Returns `data` itself when there is none.
+    """
+    if _SURROGATE.search(data) is None:
+        return data
+    fixed = _ESCAPE.sub(lambda m: _STAND_IN if m.group("lone") else m.group(0), data)
+    return data if fixed == data else fixed
+
+
+def members(data: bytes, span: Span | None = None) -> dict[str, Span]:
+    """Where each member's value of the object at `span` stands in `data`.
+
+    Raises SplitError when it is no object, is malformed, nests too deeply or repeats a key (which
+    of two values a reader takes is its own choice, so no splice of such an object is safe).
+    """
+    start, end = span or (0, len(data))
+    values = _decode(_OBJECT, data[start:end] if span else data)
+    at = _open(data, start, b"{")
+    found: dict[str, Span] = {}
+    for name, raw in values.items():
+        key = _KEY.match(data, at)
+        if key is None or _text(key.group()) != name:
+            raise SplitError("an object repeats a key")
+        at = _expect(data, _skip(data, key.end()), b":")
+        found[name] = (at, at + len(memoryview(raw)))
+        at = _next(data, found[name][1], b"}")
+    if data[at : at + 1] != b"}":
+        raise SplitError("an object repeats a key")
+    return found
+
+
+def elements(data: bytes, span: Span | None = None) -> list[Span]:
+    """Where each element of the array at `span` stands in `data`. Raises SplitError."""
+    start, end = span or (0, len(data))
+    values = _decode(_ARRAY, data[start:end] if span else data)
+    at = _open(data, start, b"[")
+    found: list[Span] = []
+    for raw in values:
+        found.append((at, at + len(memoryview(raw))))
+        at = _next(data, found[-1][1], b"]")
+    return found
+
+
+def locate(data: bytes, path: Sequence[str | int]) -> Span | None:
+    """Where the value at `path` (keys and indexes) stands in `data`, quotes included.
+
+    A string and a list of one text block are the same to a provider, and clients switch between
+    both spellings, so each is found under the path of the other. None when there is no such value.
+    """
+    span: Span = (0, len(data))
+    try:
+        for depth, step in enumerate(path):
+            head = data[_skip(data, span[0]) : _skip(data, span[0]) + 1]
+            if head == b'"' and tuple(path[depth:]) == (0, "text"):
+                return span
+            span = (
+                members(data, span)[step] if isinstance(step, str) else elements(data, span)[step]
+            )
+        if data[span[0] : span[0] + 1] == b"[":
+            blocks = elements(data, span)
+            return members(data, blocks[0])["text"] if len(blocks) == 1 else None
+    except (SplitError, KeyError, IndexError):
+        return None
+    return span
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise SplitError(f"not the JSON that was expected: {error}") from error
+
+
+def _skip(data: bytes, at: int) -> int:
+    space = _SPACE.match(data, at)
+    return space.end() if space else at
+
+
+def _expect(data: bytes, at: int, mark: bytes) -> int:
+    if data[at : at + 1] != mark:
+        raise SplitError("an object repeats a key")
+    return _skip(data, at + 1)
+
+
+def _open(data: bytes, start: int, mark: bytes) -> int:
+    return _expect(data, _skip(data, start), mark)
+
+
+def _next(data: bytes, at: int, closing: bytes) -> int:
+    at = _skip(data, at)
+    return at if data[at : at + 1] == closing else _expect(data, at, b",")
+
+
+def _text(key: bytes) -> str:
+    if b"\\" not in key:
+        return key[1:-1].decode("utf-8", "replace")
+    return msgspec.json.decode(key, type=str)

@@ -1,0 +1,308 @@
+"""One hook call, bytes to bytes: replay what is decided, ask a worker about what is new.
+
+Knows nothing of HTTP. Whatever goes wrong, the answer forwards what was forwarded before and leaves
+the rest as the client sent it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+from tsheadroom.aperture import answer
+from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
+from tsheadroom.conversations import Conversations, Request, Status, Turn, decisions
+from tsheadroom.conversations.exchange import Exchange
+from tsheadroom.settings import Settings
+from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.workers import Job, Reply, UnknownBase, WorkerError
+
+log = logging.getLogger(__name__)
+
+# Bodies from here on are taken apart off the event loop: below, it takes less than 10 ms.
+OFF_LOOP_BYTES = 1 << 20
+# Settings that say when to compress; the rest says how, and goes to the workers.
+_NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
+# Where the provider itself may delete old items, nothing may point at them.
+_SERVER_EDITS = (b'"context_management"', b'"compaction"')
+# Blocks whose signature covers everything before them.
+_THINKING = (
+    b'"thinking"',
+    b'"redacted_thinking"',
+    b'"encrypted_content"',
+    b'"thoughtSignature"',
+    b'"thought_signature"',
+)
+
+
+class Workers(Protocol):
+    """The part of the pool that is used here."""
+
+    def submit(self, job: Job) -> asyncio.Future[Reply]:
+        """Start a job; the future brings a Reply or a WorkerError."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back to Aperture, and the turn that it answers (None when none was recorded)."""
+
+    body: bytes = answer.ALLOW
+    turn: Turn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    call: Call
+    prints: Fingerprints
+
+
+class Compression:
+    """Answers hook calls. One per daemon; used from its event loop only."""
+
+    def __init__(self, conversations: Conversations, workers: Workers, *, deadline: float) -> None:
+        """`deadline`: seconds after which a call is answered with what is known."""
+        self._conversations = conversations
+        self._workers = workers
+        self._deadline = deadline
+        self._flights: dict[bytes, asyncio.Task[None]] = {}
+
+    async def answer(self, data: bytes, settings: Settings, summary: Summary) -> Answer:
+        """The answer to one decoded request; `summary` is filled in on the way."""
+        until = time.perf_counter() + self._deadline
+        try:
+            prepared = await _prepare(data)
+        except CallError as why:
+            log.warning("request passed through: %s", why)
+            return Answer()
+        if isinstance(prepared, Envelope):
+            summary.provider = prepared.metadata.provider or ""
+            summary.model = prepared.model
+            return Answer()
+        call = prepared.call
+        _describe(call, summary)
+        reason = _left_alone(call, prepared.prints, settings)
+        if reason:
+            summary.notes[reason] = 1
+            return Answer()
+        turn = await self._turn(prepared, settings, summary, until)
+        return _spliced(prepared, turn, settings, summary)
+
+    def delivered(self, turn: Turn) -> None:
+        """The whole answer was handed to the caller."""
+        self._conversations.delivered(turn)
+
+    def undelivered(self, turn: Turn) -> None:
+        """The caller hung up, so Aperture forwards the original."""
+        self._conversations.undelivered(turn)
+
+    async def close(self) -> None:
+        """Wait for decisions under way."""
+        if self._flights:
+            await asyncio.wait(set(self._flights.values()))
+
+    async def _turn(
+        self, prepared: _Prepared, settings: Settings, summary: Summary, until: float
+    ) -> Turn:
+        request = _request(prepared, settings)
+        while True:
+            turn = self._conversations.begin(request)
+            flight = self._flights.get(turn.chain)
+            if flight is None:
+                break
+            await asyncio.shield(flight)  # the same request, sent twice: both get the same bytes
+        summary.notes[f"turn_{turn.status}"] = 1
+        if settings.mode in ("freeze", "drain") or not prepared.call.metadata.is_turn:
+            _freeze(turn, drain=settings.mode == "drain")
+        if not prepared.call.metadata.is_turn:
+            return turn
+        exchange = Exchange(prepared.call, prepared.prints, turn, _config(prepared.call, settings))
+        if not turn.fresh or not exchange.worth_asking:
+            await self._record(turn, {})
+            return turn
+        await self._fly(turn, exchange, summary, until)
+        return turn
+
+    async def _fly(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
+        """Decide in a task of its own: a caller that hangs up does not undo a decision."""
+        chain = turn.chain
+        task = asyncio.create_task(self._decide(turn, exchange, summary, until))
+        self._flights[chain] = task
+        task.add_done_callback(lambda _: self._flights.pop(chain, None))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda _: self._conversations.undelivered(turn))
+            raise
+
+    async def _decide(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
+        forms: dict[int, decisions.Form] = {}
+        try:
+            reply = await self._ask(turn, exchange, until)
+            _describe_reply(reply, summary)
+            forms = exchange.accept(reply)
+        except (WorkerError, TimeoutError) as error:
+            # Left alone for good: what goes out now is what the provider will know.
+            turn.must_store, turn.held = True, 0
+            summary.outcome = Outcome.ERROR
+            summary.notes[f"worker_{type(error).__name__}"] = 1
+            log.warning("compress failed; new items left alone err=%s", error or "deadline")
+        if exchange.refused:
+            summary.notes["forms_refused"] = sum(exchange.refused.values())
+        await self._record(turn, forms)
+
+    async def _ask(self, turn: Turn, exchange: Exchange, until: float) -> Reply:
+        delta = exchange.delta()
+        if delta is not None:
+            try:
+                return await self._call(turn, exchange, delta, until)
+            except UnknownBase:
+                log.debug("worker does not hold the conversation; sending all of it")
+        return await self._call(turn, exchange, exchange.whole(), until)
+
+    async def _call(self, turn: Turn, exchange: Exchange, payload: bytes, until: float) -> Reply:
+        job = Job(key=turn.name, payload=payload, context_bytes=exchange.context_bytes())
+        future = self._workers.submit(job)
+        async with asyncio.timeout(max(0.0, until - time.perf_counter())):
+            return await future
+
+    async def _record(self, turn: Turn, forms: dict[int, decisions.Form]) -> None:
+        saved = self._conversations.record(turn, forms)
+        if saved is None:
+            return
+        try:
+            await asyncio.wrap_future(saved)
+        except Exception as error:
+            # The conversation lives on from memory; only a restart now would forget this turn.
+            log.error("decision is not durable err=%s", error)
+
+
+async def _prepare(data: bytes) -> _Prepared | Envelope:
+    if len(data) < OFF_LOOP_BYTES:
+        return _take_apart(data)
+    return await asyncio.to_thread(_take_apart, data)
+
+
+def _take_apart(data: bytes) -> _Prepared | Envelope:
+    call = read(data)
+    return call if isinstance(call, Envelope) else _Prepared(call, Fingerprints.of(call))
+
+
+def _describe(call: Call, summary: Summary) -> None:
+    summary.outcome = Outcome.NOOP
+    summary.in_messages = len(call.items)
+    summary.in_bytes = summary.out_bytes = call.conversation[1] - call.conversation[0]
+    summary.provider = call.metadata.provider or ""
+    summary.model = call.model
+
+
+def _describe_reply(reply: Reply, summary: Summary) -> None:
+    summary.slot = reply.slot
+    summary.worker_ms = reply.elapsed_ms
+    summary.cold = reply.cold_first_call
+    summary.model_limit = reply.model_limit
+    for name, amount in reply.notes.items():
+        if isinstance(amount, int):
+            summary.notes[name] = amount
+
+
+def _left_alone(call: Call, prints: Fingerprints, settings: Settings) -> str:
+    """Why a whole call is not touched, as the name of a counter; "" when it is."""
+    if not call.items:
+        return "empty"
+    if settings.mode == "off":
+        return "mode_off"
+    if call.metadata.bypassed:
+        return "bypassed"
+    if call.model in settings.exclude_models:
+        return "excluded_model"
+    if (call.metadata.login_name or "") in settings.exclude_callers:
+        return "excluded_caller"
+    if int.from_bytes(prints.digests[0][:4]) % 100 < settings.holdout:
+        return "holdout"
+    return ""
+
+
+def _request(prepared: _Prepared, settings: Settings) -> Request:
+    call = prepared.call
+
+    def thinks_after(index: int) -> bool:
+        start = call.items[index][0] if index < len(call.items) else call.conversation[1]
+        return any(call.data.find(mark, start, call.conversation[1]) >= 0 for mark in _THINKING)
+
+    return Request(
+        scope=_scope(call.shape.key, call.metadata.login_name or "", settings.mode),
+        digests=prepared.prints.digests,
+        by_model=call.by_model,
+        has_prefix_cache=not _is_anthropic(call)
+        or call.has(b'"cache_control"')
+        or call.has(b'"thinking"')
+        or call.has(b'"redacted_thinking"'),
+        thinks_after=thinks_after,
+    )
+
+
+def _scope(key: str, login: str, mode: str) -> bytes:
+    """What must not share forms: other callers, other body shapes, and what was never sent."""
+    observed = "observe" if mode == "observe" else ""
+    return "\0".join((key, login, observed)).encode("utf-8", "surrogatepass")
+
+
+def _is_anthropic(call: Call) -> bool:
+    return "anthropic" in (call.metadata.provider or "").lower() or "claude" in call.model.lower()
+
+
+def _freeze(turn: Turn, *, drain: bool) -> None:
+    """Nothing new; with `drain` also the originals where the provider's prefix is gone anyway."""
+    turn.must_store = turn.must_store or bool(turn.fresh)
+    turn.fresh = []
+    if drain and turn.status is Status.EDITED:
+        turn.forms, turn.base, turn.known = {}, None, 0
+
+
+@lru_cache(maxsize=8)
+def _for_workers(settings: Settings) -> dict[str, Any]:
+    config: dict[str, Any] = msgspec.to_builtins(settings)
+    return {name: value for name, value in config.items() if name not in _NOT_FOR_WORKERS}
+
+
+def _config(call: Call, settings: Settings) -> dict[str, Any]:
+    config = _for_workers(settings)
+    if config["folds"] and any(call.has(mark) for mark in _SERVER_EDITS):
+        return {**config, "folds": False}
+    return config
+
+
+def _spliced(prepared: _Prepared, turn: Turn, settings: Settings, summary: Summary) -> Answer:
+    """The answer with every form in force whose pointers are proven for this very body."""
+    call, prints = prepared.call, prepared.prints
+    changes: list[answer.Change] = []
+    for index in sorted(turn.forms):
+        form = turn.forms[index]
+        try:
+            if not decisions.stands(form, prints.digests, turn.forms):
+                raise decisions.Refused("a pointer's target no longer stands in this body")
+            changes += decisions.changes(
+                form,
+                call.item(index),
+                call.items[index][0],
+                is_canonical=index not in prints.rewritten,
+            )
+        except decisions.Refused as why:
+            summary.notes["forms_not_spliced"] = summary.notes.get("forms_not_spliced", 0) + 1
+            log.warning("form not spliced item=%d reason=%s", index, why)
+    if not changes:
+        return Answer(turn=turn)
+    saved = sum(form.tokens_saved for form in turn.forms.values())
+    if settings.mode == "observe":
+        summary.notes["observed_tokens_saved"] = saved
+        return Answer(turn=turn)
+    summary.outcome = Outcome.MODIFY
+    summary.out_bytes = summary.in_bytes + answer.grown_by(changes)
+    summary.tokens_saved = saved
+    return Answer(answer.modify(call, changes), turn)

@@ -1,0 +1,193 @@
+"""What a worker is asked about a turn, and what of its answer is taken."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tsheadroom.aperture.bodies import Part
+from tsheadroom.aperture.call import Call, Fingerprints
+from tsheadroom.conversations import decisions
+from tsheadroom.conversations.decisions import Form, ProposedEdit, Refused, Target
+from tsheadroom.conversations.ledger import Turn
+from tsheadroom.workers import messages, pointers, protocol
+
+log = logging.getLogger(__name__)
+
+# Headroom leaves shorter texts alone, and a form's notice would eat what could be saved.
+MIN_TEXT = 200
+
+
+class Exchange:
+    """The conversation of one turn as neutral items, and the check of the forms proposed for it."""
+
+    def __init__(self, call: Call, prints: Fingerprints, turn: Turn, config: Mapping[str, Any]):
+        self._call = call
+        self._prints = prints
+        self._turn = turn
+        self._config = config
+        self._items: dict[tuple[int, bytes], tuple[str, list[Part]]] = {}
+        self._sent: tuple[int, bytes] = (0, b"")  # where the delta began, and the chain before it
+        self.refused: Counter[str] = Counter()
+
+    @property
+    def worth_asking(self) -> bool:
+        """Whether any item at first sight has a text that a worker could shorten."""
+        return any(self._eligible(index) for index in self._turn.fresh)
+
+    def delta(self) -> bytes | None:
+        """What the conversation's worker does not hold yet; None when no worker holds its start."""
+        turn = self._turn
+        if not 0 < turn.held <= turn.known or turn.held > turn.fresh[0]:
+            return None
+        self._sent = (turn.held, turn.prefix)
+        return self._payload(turn.held, turn.prefix, frozen=0)
+
+    def whole(self) -> bytes:
+        """The whole conversation: what was forwarded as context, then the items at first sight."""
+        frozen = self._turn.fresh[0]
+        prefix = secrets.token_bytes(protocol.CHAIN_BYTES) if frozen else protocol.EMPTY_CHAIN
+        self._sent = (frozen, prefix)
+        return self._payload(0, prefix, frozen)
+
+    def context_bytes(self) -> int:
+        """How much another worker would have to be sent before it could take this turn."""
+        return self._call.items[self._turn.fresh[0]][0] - self._call.conversation[0]
+
+    def accept(self, reply: messages.Reply) -> dict[int, Form]:
+        """The proposed forms that may be forwarded, by item.
+
+        With all of them taken, `turn.held` and `turn.prefix` name what the worker holds now; when
+        one is refused the worker holds something else, and the next turn sends the whole again.
+        """
+        taken: dict[int, Form] = {}
+        for proposed in reply.forms:
+            try:
+                taken[proposed.item] = self._form(proposed, taken)
+            except Refused as why:
+                self.refused[str(why)] += 1
+                log.warning("form refused item=%d reason=%s", proposed.item, why)
+        if self.refused:
+            self._turn.held, self._turn.prefix = 0, b""
+        else:
+            self._advance(taken)
+        return taken
+
+    def _advance(self, taken: Mapping[int, Form]) -> None:
+        start, prefix = self._sent
+        for index in range(start, len(self._call.items)):
+            token = decisions.token_of(taken.get(index))
+            prefix = protocol.chain(prefix, self._prints.digests[index].hex(), token)
+        self._turn.held, self._turn.prefix = len(self._call.items), prefix
+
+    def _form(self, proposed: messages.Form, earlier: Mapping[int, Form]) -> Form:
+        index = proposed.item
+        if index not in self._turn.fresh:
+            raise Refused("the item is not at first sight")
+        texts = {tuple(p["slot"]): p["text"] for p in self._parts_of(index, None) if "slot" in p}
+        edits = []
+        for edit in proposed.edits:
+            original = texts.get(tuple(edit.slot))
+            if original is None:
+                raise Refused(f"there is no text at {edit.slot}")
+            self._check_pointers(edit, original, index, earlier)
+            targets = tuple(p.item for p in edit.pointers if p.item != index)
+            edits.append(ProposedEdit(tuple(edit.slot), edit.text, original, targets))
+        return decisions.build(
+            self._canonical(index),
+            protocol.form_token((edit.slot, edit.text) for edit in proposed.edits),
+            edits,
+            lambda item: self._target(item, earlier),
+            proposed.tokens_saved,
+        )
+
+    def _check_pointers(
+        self, edit: messages.Edit, original: str, index: int, earlier: Mapping[int, Form]
+    ) -> None:
+        def lookup(item: int, slot: list[Any], call: str) -> str | None:
+            if not 0 <= item <= index:
+                return None
+            form = None if item == index else earlier.get(item) or self._turn.forms.get(item)
+            return _text_at(self._parts_of(item, form), slot, call)
+
+        if not pointers.verify(msgspec.to_builtins(edit), original, lookup):
+            raise Refused("a pointer's target does not stand in the outgoing conversation")
+
+    def _target(self, item: int, earlier: Mapping[int, Form]) -> Target:
+        form = earlier.get(item) or self._turn.forms.get(item)
+        return Target(item, self._prints.digests[item], decisions.token_of(form))
+
+    def _payload(self, base: int, prefix: bytes, frozen: int) -> bytes:
+        return msgspec.json.encode(
+            {
+                "conversation": self._turn.name,
+                "base": base,
+                "prefix": prefix.hex(),
+                "frozen": frozen,
+                "messages": [self._neutral(i) for i in range(base, len(self._call.items))],
+                "model": self._call.model,
+                "config": self._config,
+            }
+        )
+
+    def _neutral(self, index: int) -> dict[str, Any]:
+        fresh = index in self._turn.fresh and index not in self._call.odd
+        role, parts = self._read(index, None if fresh else self._turn.forms.get(index))
+        return {
+            "digest": self._prints.digests[index].hex(),
+            "role": role,
+            "context": not fresh,
+            "parts": parts,
+        }
+
+    def _eligible(self, index: int) -> bool:
+        if index in self._call.odd:
+            return False
+        kinds = ("tool_result", "text") if self._config.get("lossy") else ("tool_result",)
+        return any(
+            part["kind"] in kinds and len(part["text"]) >= MIN_TEXT
+            for part in self._parts_of(index, None)
+        )
+
+    def _canonical(self, index: int) -> bytes:
+        return self._prints.rewritten.get(index) or self._call.item(index)
+
+    def _parts_of(self, index: int, form: Form | None) -> list[Part]:
+        return self._read(index, form)[1]
+
+    def _read(self, index: int, form: Form | None) -> tuple[str, list[Part]]:
+        key = (index, decisions.token_of(form))
+        if key not in self._items:
+            item = _decode(decisions.forwarded(form, self._canonical(index)))
+            shape = self._call.shape
+            try:
+                self._items[key] = (shape.role(item), list(shape.parts(item)))
+            except RecursionError:
+                self._items[key] = (shape.role(item), [])
+        return self._items[key]
+
+
+def _decode(item: bytes) -> Any:
+    """The parsed item; None for what msgspec does not take (a lone surrogate)."""
+    try:
+        return msgspec.json.decode(item)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+
+
+def _text_at(parts: Sequence[Part], slot: list[Any], call: str) -> str | None:
+    if slot and slot[0] == "input":
+        value = next((p["input"] for p in parts if p.get("call") == call and "input" in p), None)
+        for step in slot[1:]:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value if isinstance(value, str) else None
+    found = next((p["text"] for p in parts if list(p.get("slot", ())) == slot), None)
+    return found if isinstance(found, str) else None

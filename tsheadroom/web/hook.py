@@ -1,0 +1,205 @@
+"""The hook over HTTP: read the body within bounds, answer 200 whatever happens, print the line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from tsheadroom.aperture import encoding
+from tsheadroom.compression import OFF_LOOP_BYTES, Answer, Compression, Workers
+from tsheadroom.conversations import Conversations, Turn
+from tsheadroom.errors import TsheadroomError
+from tsheadroom.metrics import Metrics
+from tsheadroom.settings import SettingsStore
+from tsheadroom.web.summary import Outcome, Summary
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 50 << 20  # bytes; Aperture's own bound on what it sends, and on what it takes back
+MIN_GZIP = 1024  # bytes; a smaller answer fits one packet either way
+
+
+class BodyTooLarge(TsheadroomError):
+    """The request's body is over MAX_BODY."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookOptions:
+    """How the hook speaks. `deadline` is in seconds."""
+
+    verbose: TextIO | None
+    gzip_response: bool
+    accept_compressed: bool
+    deadline: float
+
+
+class Hook:
+    """The handler of every path that is no page."""
+
+    def __init__(
+        self,
+        *,
+        conversations: Conversations,
+        pool: Workers,
+        settings: SettingsStore,
+        metrics: Metrics,
+        options: HookOptions,
+    ) -> None:
+        """All parts are owned by the caller."""
+        self._compression = Compression(conversations, pool, deadline=options.deadline)
+        self._settings = settings
+        self._metrics = metrics
+        self._options = options
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request, count it, print its line."""
+        self._metrics.inbound_start()
+        try:
+            if request.method != "POST":
+                return web.Response(
+                    status=405, text="method not allowed\n", headers=self._headers()
+                )
+            return await self._post(request)
+        finally:
+            self._metrics.inbound_done()
+
+    async def close(self) -> None:
+        """Wait for decisions under way."""
+        await self._compression.close()
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        started = time.perf_counter()
+        summary = Summary()
+        try:
+            response, answer = await self._answer(request, summary, started)
+        except asyncio.CancelledError:
+            summary.notes["caller_hung_up"] = 1
+            self._finish(summary, started)
+            raise
+        writing = time.perf_counter()
+        await self._write(request, response, answer, summary)
+        summary.write_ms = _since(writing)
+        self._finish(summary, started)
+        return response
+
+    async def _answer(
+        self, request: web.Request, summary: Summary, started: float
+    ) -> tuple[web.Response, Answer]:
+        answer = Answer()
+        try:
+            body = await self._body(request, summary, started)
+            answer = await self._compression.answer(body, self._settings.current, summary)
+        except encoding.UnsupportedEncoding as why:
+            summary.outcome = Outcome.REJECT_ENCODING
+            log.warning("rejecting a request: %s", why)
+            return self._unsupported(), answer
+        except encoding.DecodeFailed as why:
+            summary.outcome = Outcome.DECODE_ERROR
+            log.warning("request body could not be decoded; allowing: %s", why)
+        except (BodyTooLarge, ClientPayloadError, HttpProcessingError, ConnectionError) as why:
+            summary.outcome = Outcome.READ_ERROR
+            log.warning("request body could not be read; allowing: %s", why)
+            response = await self._response(request, answer)
+            response.force_close()  # the rest of the body is still on its way
+            return response, answer
+        except Exception:
+            # A defect of ours. The caller's request goes on as if there were no hook.
+            summary.outcome = Outcome.ERROR
+            log.exception("request failed inside; allowing")
+            answer = Answer()
+        spent = summary.read_ms + summary.worker_ms
+        summary.plan_ms = max(0.0, _since(started) - spent)
+        return await self._response(request, answer), answer
+
+    async def _body(self, request: web.Request, summary: Summary, started: float) -> bytes:
+        parts: list[bytes] = []
+        try:
+            if (request.content_length or 0) > MAX_BODY:
+                raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
+            while chunk := await request.content.readany():
+                parts.append(chunk)
+                summary.wire_bytes += len(chunk)
+                if summary.wire_bytes > MAX_BODY:
+                    raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
+        finally:
+            summary.read_ms = _since(started)
+        body = b"".join(parts)
+        coding = request.headers.get("Content-Encoding")
+        if not coding:
+            return body
+        summary.encoding = encoding.coding_of(coding)
+        if len(body) < OFF_LOOP_BYTES // 8:  # text grows about eightfold
+            return encoding.decode_body(body, coding, MAX_BODY)
+        return await asyncio.to_thread(encoding.decode_body, body, coding, MAX_BODY)
+
+    async def _response(self, request: web.Request, answer: Answer) -> web.Response:
+        body = answer.body
+        headers = self._headers()
+        wanted = self._options.gzip_response and len(body) >= MIN_GZIP
+        if wanted and encoding.accepts_gzip(request.headers.get("Accept-Encoding")):
+            headers["Content-Encoding"] = "gzip"
+            if len(body) < OFF_LOOP_BYTES:
+                body = encoding.encode_gzip(body)
+            else:
+                body = await asyncio.to_thread(encoding.encode_gzip, body)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _unsupported(self) -> web.Response:
+        # Advertised even when that is switched off: a 415 must say what is understood.
+        headers = {"Accept-Encoding": encoding.ACCEPT_ENCODING}
+        return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
+
+    async def _write(
+        self, request: web.Request, response: web.Response, answer: Answer, summary: Summary
+    ) -> None:
+        turn = answer.turn
+        try:
+            if request.transport is not None:
+                # Then write_eof() returns when all of the answer is with the kernel, not before.
+                request.transport.set_write_buffer_limits(0)
+            await response.prepare(request)
+            await response.write_eof()
+            arrived = request.transport is not None and not request.transport.is_closing()
+        except (ConnectionError, asyncio.CancelledError) as error:
+            self._lost(turn, summary)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        if turn is None:
+            return
+        if arrived:
+            self._compression.delivered(turn)
+        else:
+            self._lost(turn, summary)
+
+    def _lost(self, turn: Turn | None, summary: Summary) -> None:
+        summary.notes["caller_hung_up"] = 1
+        if turn is not None:
+            self._compression.undelivered(turn)
+
+    def _headers(self) -> dict[str, str]:
+        if not self._options.accept_compressed:
+            return {}
+        return {"Accept-Encoding": encoding.ACCEPT_ENCODING}
+
+    def _finish(self, summary: Summary, started: float) -> None:
+        summary.duration_ms = _since(started)
+        if summary.outcome is not Outcome.READ_ERROR and summary.in_bytes:
+            # Every provider's tokenizer is another; four bytes a token is the usual estimate.
+            summary.tokens_before = summary.in_bytes // 4
+            summary.tokens_after = summary.tokens_before - summary.tokens_saved
+        self._metrics.record(summary)
+        out = self._options.verbose
+        if out is not None:
+            out.write(summary.line() + "\n")
+            out.flush()
+
+
+def _since(moment: float) -> float:
+    return (time.perf_counter() - moment) * 1e3
