@@ -1,0 +1,33 @@
+"""Supervised child processes that run Headroom, and the pool that hands them calls."""
+
+from __future__ import annotations
+
+from .errors import (
+    NoWorker,
+    PoolBusy,
+    PoolClosed,
+    SpawnFailed,
+    UnknownBase,
+    WorkerError,
+    WorkerFailed,
+)
+from .messages import Edit, Form, Pointer, Reply
+from .pool import Pool, PoolStats
+from .waiting import Job
+
+__all__ = [
+    "Edit",
+    "Form",
+    "Job",
+    "NoWorker",
+    "Pointer",
+    "Pool",
+    "PoolBusy",
+    "PoolClosed",
+    "PoolStats",
+    "Reply",
+    "SpawnFailed",
+    "UnknownBase",
+    "WorkerError",
+    "WorkerFailed",
+]

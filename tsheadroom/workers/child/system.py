@@ -1,0 +1,77 @@
+"""What a child asks of the system: whom to die with, how much memory, which descriptors."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+LINUX = sys.platform == "linux"
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> None:
+    """One prctl call; OSError where the system refuses it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends (the daemon calls this)."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when `parent` ends; leave at once if it has ended already.
+
+    Elsewhere than on Linux the end of stdin has to do.
+    """
+    if LINUX:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have died before the call above, which then says nothing.
+    if parent and os.getppid() != parent:
+        os._exit(0)
+
+
+def limit_memory(limit: int) -> None:
+    """Let allocations fail beyond `limit` bytes of private memory.
+
+    RLIMIT_DATA counts what is written to (heap and private mappings), not mapped files and
+    libraries as RLIMIT_AS does: a model file does not eat the limit.
+    """
+    if LINUX and limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def take_stdio() -> tuple[int, int]:
+    """Private descriptors of stdin and stdout; a print or a read of a library meets others.
+
+    What a library prints goes to stderr, and it reads from nowhere.
+    """
+    reading, writing = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    os.dup2(2, 1)
+    return reading, writing
+
+
+def reset_signals() -> None:
+    """The handlers of a fresh process, after a fork of one that may have set its own."""
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    # ^C in a terminal is the daemon's to act on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+
+
+def threads() -> int:
+    """How many threads this process has; a fork keeps one of them only."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir()) if LINUX else 1

@@ -1,0 +1,133 @@
+"""Starting a worker by exec: the plain way, for any system and for Headroom's ML model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from .child import environment
+from .errors import SpawnFailed
+from .process import Spawned
+
+CHILD = Path(__file__).with_name("child") / "main.py"
+
+MEMORY_LIMIT = 1024 * 1024 * 1024
+"""Private memory of one worker: eight times what a warm one with full caches has, and two of
+them cannot take a small machine down. An allocation beyond it fails the call."""
+
+MEMORY_LIMIT_ML = 4 * MEMORY_LIMIT
+"""The text compressor's model and its arenas take a gigabyte by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What to run as a worker. `command` replaces the real child (tests)."""
+
+    python: str = ""
+    memory: int = MEMORY_LIMIT
+    options: dict[str, Any] = field(default_factory=dict)
+    pipelines: str = ""
+    command: Sequence[str] = ()
+
+    def argv(self, *, spawner: bool) -> list[str]:
+        if self.command:
+            return list(self.command)
+        arguments = {
+            "parent": os.getpid(),
+            "memory": self.memory,
+            "spawner": spawner,
+            "options": self.options,
+            "pipelines": self.pipelines,
+        }
+        spelled = msgspec.json.encode(arguments).decode()
+        return [self.python or sys.executable, "-B", str(CHILD), spelled]
+
+
+class Launcher(Protocol):
+    """A way to start workers."""
+
+    async def launch(self) -> Spawned:
+        """A new process, not yet ready; SpawnFailed where none could be started."""
+
+    async def close(self, grace: float) -> None:
+        """Release what the launcher itself holds; its workers are not touched."""
+
+
+class ExecLauncher:
+    """Runs the child's command once a worker."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    async def launch(self) -> Spawned:
+        return execute(self._child.argv(spawner=False))
+
+    async def close(self, grace: float) -> None:
+        return None
+
+
+class Pipes:
+    """Three pipes: the ends for a child, and those that the daemon keeps."""
+
+    def __init__(self) -> None:
+        made: list[int] = []
+        try:
+            for _ in range(3):
+                made += os.pipe()
+        except OSError as error:
+            for fd in made:
+                os.close(fd)
+            raise SpawnFailed(f"no pipes for a worker: {error}") from error
+        self.child_stdin, self.stdin = made[0:2]
+        self.stdout, self.child_stdout = made[2:4]
+        self.stderr, self.child_stderr = made[4:6]
+
+    def close_child_ends(self) -> None:
+        for fd in (self.child_stdin, self.child_stdout, self.child_stderr):
+            os.close(fd)
+
+    def close_own_ends(self) -> None:
+        for fd in (self.stdin, self.stdout, self.stderr):
+            os.close(fd)
+
+
+def execute(argv: Sequence[str]) -> Spawned:
+    """Start a command with three pipes.
+
+    Called on the loop's thread: a child that asked to die with its parent dies with the thread
+    that started it. No code runs between fork and exec, other threads may hold locks then.
+    """
+    pipes = Pipes()
+    try:
+        pid = start(argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr)
+    except BaseException:
+        pipes.close_own_ends()
+        raise
+    finally:
+        pipes.close_child_ends()
+    return Spawned(pid, pipes.stdin, pipes.stdout, pipes.stderr)
+
+
+def start(argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> int:
+    """Exec a command in a process group of its own and in the offline environment; its pid."""
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment.offline(os.environ),
+            process_group=0,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SpawnFailed(f"cannot run {argv[0]} ({error}); name another with --python") from error
+    # The pid is waited for by Death; Popen must not look for it at its own end.
+    process.returncode = 0
+    return process.pid

@@ -1,0 +1,74 @@
+"""The child's replies as the daemon sees them: one decode each, lenient on missing fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """A run of lines that an edit took out because they stand verbatim in another item."""
+
+    item: int
+    slot: list[Any] = msgspec.field(default_factory=list)
+    call: str = ""
+    first: int = 0
+    count: int = 0
+    of: int = 0
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """The new text of one slot of an item."""
+
+    slot: list[Any]
+    text: str
+    pointers: list[Pointer] = msgspec.field(default_factory=list)
+    transforms: list[str] = msgspec.field(default_factory=list)
+    lossy: bool = False
+
+
+class Form(msgspec.Struct, frozen=True):
+    """How one new item goes out; `item` is its absolute index in the conversation."""
+
+    item: int
+    edits: list[Edit]
+
+
+class Reply(msgspec.Struct):
+    """What a worker made of one request. Tokens count the new items' texts only."""
+
+    forms: list[Form] = msgspec.field(default_factory=list)
+    tokens_before: int = 0
+    tokens_after: int = 0
+    tokens_saved: int = 0
+    compression_ratio: float = 1.0
+    transforms_applied: list[str] = msgspec.field(default_factory=list)
+    elapsed_ms: float = 0.0
+    cold_first_call: bool = False
+    model_limit: int = 0
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+    slot: int = -1
+
+
+class Envelope(msgspec.Struct):
+    """One line from a child after its ready line."""
+
+    id: int
+    ok: bool
+    result: Reply | None = None
+    error: str = ""
+    error_type: str = ""
+
+
+class Ready(msgspec.Struct):
+    """A child's first line, or a spawner's first packet."""
+
+    ready: bool
+    headroom_version: str = ""
+    pid: int = 0
+    reason: str = ""
+
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_ready = msgspec.json.Decoder(Ready).decode

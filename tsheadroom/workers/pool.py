@@ -1,0 +1,271 @@
+"""The pool: which worker gets which call, and who waits for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import NoWorker, PoolBusy, PoolClosed
+from .fallback import BestLauncher
+from .launch import MEMORY_LIMIT, Child
+from .messages import Reply
+from .process import READY_SECONDS
+from .slot import RSS_LIMIT, Rules, Slot
+from .waiting import Homes, Job, Queues, Waiter
+
+log = logging.getLogger(__name__)
+
+WAITING_PER_SLOT = 64
+"""At 5-10 ms a call the last in line waits half a second: well within a caller's 4 s."""
+
+WAITING_BYTES = 256 * 1024 * 1024
+"""Of all waiting payloads: five bodies of the largest size."""
+
+SPILL_BYTES_A_SECOND = 20_000_000
+"""What sending and indexing a conversation costs in another child (measured: 20-50 MB/s)."""
+
+SPILL_FLOOR = 0.005
+"""About one usual call: waiting for less is cheaper than any move."""
+
+SPILL_AT_ONCE = 64 * 1024
+"""A conversation this small moves to a free slot as soon as another call waits before it."""
+
+SAME_FAILURE_SECONDS = 60.0
+"""A failure that repeats is told once a minute, however many slots and retries it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """The pool's gauges and counters at one moment."""
+
+    slots: int
+    warm: int
+    busy: int
+    waiting: int
+    hits: int
+    spills: int
+    cold_starts: int
+    restarts: int
+
+
+class Pool:
+    """N supervised workers, each conversation at home in one of them.
+
+    All methods belong to the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        python: str = "",
+        max_compress: float = 60.0,
+        affinity: bool = True,
+        fork: bool = True,
+        memory: int = MEMORY_LIMIT,
+        rss_limit: int = RSS_LIMIT,
+        ready_seconds: float = READY_SECONDS,
+        options: dict[str, Any] | None = None,
+        command: Sequence[str] = (),
+        pipelines: str = "",
+    ) -> None:
+        self._child = Child(python, memory, options or {}, pipelines, command)
+        self._fork = fork
+        self._affinity = affinity
+        self._rules = Rules(max_compress, ready_seconds, rss_limit)
+        self._size = size
+        self._queues = Queues(size)
+        self._homes = Homes(size)
+        self._slots: list[Slot] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._running: set[Waiter] = set()
+        self._launcher: BestLauncher | None = None
+        self._closed = False
+        self._number = 0
+        self._hits = self._spills = self._cold_starts = 0
+        self._failure = ""
+        self._failure_told = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is warm."""
+        return any(slot.warm for slot in self._slots)
+
+    @property
+    def headroom_version(self) -> str | None:
+        """As the workers say; None until one did."""
+        return next((s.headroom_version for s in self._slots if s.headroom_version), None)
+
+    @property
+    def failure(self) -> str:
+        """Why the last worker that did not start did not; empty once one is warm."""
+        return self._failure
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the spawner, if there is one, and the workers."""
+        spawner = self._launcher.spawner_pid if self._launcher is not None else 0
+        workers = [slot.worker.pid for slot in self._slots if slot.worker is not None]
+        return [pid for pid in (spawner, *workers) if pid]
+
+    @property
+    def stats(self) -> PoolStats:
+        return PoolStats(
+            slots=self._size,
+            warm=sum(slot.warm for slot in self._slots),
+            busy=sum(slot.busy for slot in self._slots),
+            waiting=self._queues.count,
+            hits=self._hits,
+            spills=self._spills,
+            cold_starts=self._cold_starts,
+            restarts=sum(max(slot.starts - 1, 0) for slot in self._slots),
+        )
+
+    async def start(self) -> None:
+        """Begin to bring the slots up; returns at once."""
+        self._launcher = BestLauncher(self._child, fork=self._fork)
+        for index in range(self._size):
+            slot = Slot(index, self._launcher, self._rules, on_up=self._up, on_down=self._down)
+            self._slots.append(slot)
+            self._keepers.append(asyncio.create_task(slot.keep(), name=f"slot {index}"))
+
+    def submit(self, job: Job) -> asyncio.Future[Reply]:
+        """Queue or send a job. Raises NoWorker, PoolBusy, PoolClosed at once.
+
+        The future fails with WorkerFailed, UnknownBase, NoWorker or PoolClosed. Cancelling it
+        drops a job that still waits; one that was sent runs on, and nobody hears of it.
+        """
+        self._admit(job)
+        self._number += 1
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(job, future, self._number)
+        waiter.home = self._home(job.key)
+        slot = self._placed(waiter)
+        if slot is not None:
+            self._send(slot, waiter)
+        else:
+            future.add_done_callback(lambda _: self._queues.remove(waiter))
+        return future
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Fail everybody who waits, then end the workers; by force after `grace` seconds."""
+        self._closed = True
+        for waiter in [*self._queues.take_all(), *self._running]:
+            _fail(waiter, PoolClosed("the daemon is shutting down"))
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(slot.stop(grace) for slot in self._slots))
+        if self._launcher is not None:
+            await self._launcher.close(grace)
+
+    def _admit(self, job: Job) -> None:
+        if self._closed:
+            raise PoolClosed("the daemon is shutting down")
+        if not any(slot.alive for slot in self._slots):
+            raise NoWorker(f"no worker is alive: {self._failure or 'they are starting'}")
+        if (
+            self._queues.count >= WAITING_PER_SLOT * self._size
+            or self._queues.bytes + len(job.payload) > WAITING_BYTES
+        ):
+            raise PoolBusy(f"{self._queues.count} calls wait already")
+
+    def _home(self, key: str) -> int:
+        """The slot that holds the conversation, or one for a new one."""
+        home = self._homes.get(key)
+        if home < 0 or not self._slots[home].alive:
+            living = [slot for slot in self._slots if slot.alive]
+            home = min(living, key=self._crowd).index
+            self._homes.set(key, home)
+        return home
+
+    def _crowd(self, slot: Slot) -> tuple[bool, int, int]:
+        """How little a slot invites a new conversation."""
+        return (not slot.free, self._queues.length(slot.index), self._homes.load[slot.index])
+
+    def _placed(self, waiter: Waiter) -> Slot | None:
+        """The slot to send a job to now; None when it was made to wait.
+
+        At home one call may wait. Whoever waits there leaves for a free slot when it has waited
+        for as long as sending its conversation elsewhere takes: at worst it pays twice the better
+        choice, and one slow call never holds up others while a slot is free.
+        """
+        home = self._slots[waiter.home]
+        if home.free:
+            return home
+        other = next((slot for slot in self._slots if slot.free), None)
+        small = waiter.job.context_bytes <= SPILL_AT_ONCE
+        crowded = bool(self._queues.length(home.index)) and small
+        if other is not None and (crowded or not self._affinity):
+            return other
+        if self._affinity:
+            self._queues.wait_at_home(waiter)
+            patience = SPILL_FLOOR + waiter.job.context_bytes / SPILL_BYTES_A_SECOND
+            loop = asyncio.get_running_loop()
+            waiter.timer = loop.call_later(patience, self._release, waiter)
+        else:
+            self._queues.wait_anywhere(waiter)
+        return None
+
+    def _release(self, waiter: Waiter) -> None:
+        """It has waited at home for long enough."""
+        if self._queues.release(waiter):
+            self._pump()
+
+    def _pump(self) -> None:
+        """Give every free slot the next job that it may take."""
+        for slot in self._slots:
+            while slot.free and (waiter := self._queues.take(slot.index)) is not None:
+                if not waiter.future.done():
+                    self._send(slot, waiter)
+
+    def _send(self, slot: Slot, waiter: Waiter) -> None:
+        if slot.index == waiter.home:
+            self._hits += 1
+        else:
+            self._spills += 1
+            self._homes.set(waiter.job.key, slot.index)
+        self._running.add(waiter)
+        slot.call(waiter.job.payload, lambda answer: self._answered(waiter, answer))
+
+    def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
+        self._running.discard(waiter)
+        if isinstance(answer, Exception):
+            _fail(waiter, answer)
+        else:
+            self._cold_starts += answer.cold_first_call
+            if not waiter.future.done():
+                waiter.future.set_result(answer)
+        self._pump()
+
+    def _up(self, slot: Slot) -> None:
+        self._failure = ""
+        self._pump()
+
+    def _down(self, slot: Slot, reason: str) -> None:
+        """A slot has no worker and soon will not have one."""
+        self._tell(reason)
+        self._queues.release_all(slot.index)
+        if any(other.alive for other in self._slots):
+            self._pump()
+            return
+        for waiter in self._queues.take_all():
+            _fail(waiter, NoWorker(f"no worker is alive: {reason}"))
+
+    def _tell(self, reason: str) -> None:
+        now = time.monotonic()
+        if reason != self._failure or now - self._failure_told > SAME_FAILURE_SECONDS:
+            log.warning("worker does not start; retrying reason=%s", reason)
+            self._failure_told = now
+        self._failure = reason
+
+
+def _fail(waiter: Waiter, error: Exception) -> None:
+    if not waiter.future.done():
+        waiter.future.set_exception(error)
+        # Its caller may have gone without cancelling it: no complaint at the future's end.
+        waiter.future.exception()

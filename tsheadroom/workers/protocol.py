@@ -1,0 +1,45 @@
+"""The lines between daemon and child: what both ends must compute or spell alike.
+
+Only the standard library: a child may run in an interpreter that has Headroom and nothing of ours.
+
+First line of a child:  {"ready": true, "headroom_version": "0.42.0", "pid": 7}
+Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen", "refused",
+                         "messages", "model", "config"}}
+Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}
+                        {"id": 7, "ok": false, "error": "...", "error_type": "..."}
+
+The child holds `base` items of the conversation whose chain is `prefix`; `messages` follow them.
+The first `frozen` of `messages` were forwarded before (base is 0 then, and `prefix` is the chain
+after them); the rest is new. `refused` names items whose forms of the last reply were not taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+UNKNOWN_BASE = "unknown_base"
+"""error_type of a child that does not hold exactly the prefix that the request builds on."""
+
+BAD_REQUEST = "bad_request"
+"""error_type of a request that the child could not make sense of; the child itself is fine."""
+
+CHAIN_BYTES = 16
+"""128 bits: chains are compared, never searched for collisions by someone who gains from one."""
+
+EMPTY_CHAIN = b""
+"""The chain of a conversation without items."""
+
+
+def chain(previous: bytes, digest: str, token: bytes = b"") -> bytes:
+    """The chain after one more item: what came before, the item, the form it went out with."""
+    return blake2b(previous + bytes.fromhex(digest) + token, digest_size=CHAIN_BYTES).digest()
+
+
+def form_token(edits: Iterable[tuple[Sequence[Any], str]]) -> bytes:
+    """What a form adds to the chain, from its (slot, new text) pairs."""
+    pairs = [[list(slot), text] for slot, text in edits]
+    spelled = json.dumps(pairs, ensure_ascii=True, separators=(",", ":"))
+    return blake2b(spelled.encode("ascii"), digest_size=CHAIN_BYTES).digest()

@@ -1,0 +1,213 @@
+"""One slot of the pool: it owns one worker at a time and keeps it alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import SpawnFailed, UnknownBase, WorkerFailed
+from .launch import Launcher
+from .messages import Envelope, Reply
+from .process import Outcome, Worker
+from .protocol import BAD_REQUEST, UNKNOWN_BASE
+
+log = logging.getLogger(__name__)
+
+BACKOFF_FIRST = 0.2
+BACKOFF_LAST = 10.0
+"""The reference's: a broken interpreter costs little, a repaired one is found soon."""
+
+REPLACE_PATIENCE = 1.0
+"""So long a slot that lost its worker still counts as alive: a fork takes a tenth of it. Beyond,
+callers are told that there is no worker instead of waiting for one."""
+
+SLOW_CALL = 2.0
+"""Half of the caller's usual patience: such a call is worth a line in the log."""
+
+RSS_LIMIT = 512 * 1024 * 1024
+"""A worker that has grown to this between calls is replaced: four times a warm one's size."""
+
+RSS_LOOK_EVERY = 64
+RSS_LOOK_BYTES = 1024 * 1024
+"""Looking costs 20 us: after every 64th call, and after each large one."""
+
+RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
+"""Errors that say nothing against the child."""
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failed starts in a row."""
+    return float(min(BACKOFF_FIRST * 2 ** min(failures - 1, 16), BACKOFF_LAST))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a slot treats its workers."""
+
+    cap: float
+    ready_seconds: float
+    rss_limit: int
+
+
+class Slot:
+    """Starts a worker, replaces it when it dies, and hands it one call at a time."""
+
+    def __init__(
+        self,
+        index: int,
+        launcher: Launcher,
+        rules: Rules,
+        *,
+        on_up: Callable[[Slot], None],
+        on_down: Callable[[Slot, str], None],
+    ) -> None:
+        self.index = index
+        self.worker: Worker | None = None
+        self.headroom_version = ""
+        self.starts = 0
+        self.hopeful = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._launcher = launcher
+        self._rules = rules
+        self._on_up = on_up
+        self._on_down = on_down
+
+    @property
+    def warm(self) -> bool:
+        """Whether there is a worker that takes calls."""
+        return self.worker is not None and self.worker.usable
+
+    @property
+    def busy(self) -> bool:
+        return self.worker is not None and self.worker.calling
+
+    @property
+    def free(self) -> bool:
+        return self.warm and not self.busy
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is worth waiting for: warm, or about to be so again."""
+        return self.hopeful or (self.worker is not None and self.worker.ready.done())
+
+    def call(self, payload: bytes, on_done: Callable[[Reply | Exception], None]) -> None:
+        """Run one call on the warm worker; `on_done` gets the reply, or why there is none."""
+        worker = self.worker
+        assert worker is not None
+        started = time.monotonic()
+
+        def done(outcome: Outcome) -> None:
+            self._log_slow(started, outcome)
+            answer = self._judge(worker, outcome, len(payload))
+            on_done(answer)
+
+        worker.call(payload, done)
+
+    async def keep(self) -> None:
+        """Keep a worker alive until cancelled."""
+        failures = 0
+        while True:
+            try:
+                worker = await self._raise()
+                useless, reason = await self._outlive(worker)
+            except (SpawnFailed, OSError) as error:
+                useless, reason = True, str(error)
+            except Exception as error:
+                # A supervisor that ends would leave its slot dead until the next restart.
+                log.exception("unexpected failure slot=%d", self.index)
+                useless, reason = True, str(error)
+            if useless:
+                failures += 1
+                self._give_up(reason)
+                await asyncio.sleep(backoff(failures))
+            else:
+                failures = 0
+                self._hope()
+
+    async def stop(self, grace: float) -> None:
+        self._stop_hoping()
+        if self.worker is not None:
+            await self.worker.stop(grace)
+
+    async def _raise(self) -> Worker:
+        """A new worker, ready."""
+        spawned = await self._launcher.launch()
+        self.starts += 1
+        worker = self.worker = Worker(spawned, self.index, self._rules.cap)
+        ready = await worker.wait_ready(self._rules.ready_seconds)
+        self.headroom_version = ready.headroom_version
+        self._stop_hoping()
+        version = ready.headroom_version
+        log.info("worker ready slot=%d pid=%d headroom=%s", self.index, worker.pid, version)
+        self._on_up(self)
+        return worker
+
+    async def _outlive(self, worker: Worker) -> tuple[bool, str]:
+        """Wait for its end: was it of no use at all, and why did it end?"""
+        reason = await asyncio.shield(worker.gone)
+        self.worker = None
+        # One that dies idle before its first answer is as bad as one that does not start.
+        useless = not worker.answered and not worker.failed_call
+        if not useless:
+            log.warning(
+                "worker died; replaced slot=%d pid=%d reason=%s", self.index, worker.pid, reason
+            )
+        return useless, reason
+
+    def _hope(self) -> None:
+        self._stop_hoping()
+        self.hopeful = True
+        text = f"no new worker within {REPLACE_PATIENCE:g} s"
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(REPLACE_PATIENCE, self._give_up, text)
+
+    def _stop_hoping(self) -> None:
+        self.hopeful = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self, reason: str) -> None:
+        self._stop_hoping()
+        self._on_down(self, reason)
+
+    def _judge(self, worker: Worker, outcome: Outcome, sent: int) -> Reply | Exception:
+        """The caller's answer, and whether the worker may stay."""
+        if isinstance(outcome, WorkerFailed):
+            return outcome
+        if outcome.ok and outcome.result is not None:
+            self._look_at_memory(worker, sent)
+            outcome.result.slot = self.index
+            return outcome.result
+        return self._error(worker, outcome)
+
+    def _error(self, worker: Worker, envelope: Envelope) -> Exception:
+        kind = envelope.error_type or "unknown"
+        if kind == UNKNOWN_BASE:
+            return UnknownBase(f"slot {self.index}: {envelope.error}")
+        if kind not in RECOVERABLE:
+            # Whatever the library was in the middle of, nobody knows how it left its caches.
+            worker.kill(f"it answered {kind}: {envelope.error}")
+        return WorkerFailed(
+            f"the worker of slot {self.index} answered {kind}: {envelope.error}",
+            slot=self.index,
+            error_type=kind,
+            killed=kind == MemoryError.__name__,
+        )
+
+    def _look_at_memory(self, worker: Worker, sent: int) -> None:
+        if sent < RSS_LOOK_BYTES and worker.answered % RSS_LOOK_EVERY:
+            return
+        rss = worker.rss()
+        if rss > self._rules.rss_limit:
+            worker.kill(f"it has grown to {rss >> 20} MiB")
+
+    def _log_slow(self, started: float, outcome: Outcome) -> None:
+        seconds = time.monotonic() - started
+        if seconds >= SLOW_CALL:
+            result = outcome.result if isinstance(outcome, Envelope) else None
+            cold = "unknown" if result is None else str(result.cold_first_call).lower()
+            log.info("slow call slot=%d seconds=%.1f cold=%s", self.index, seconds, cold)
