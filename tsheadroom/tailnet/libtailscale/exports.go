@@ -10,7 +10,6 @@ package main
 
 // #include <errno.h>
 // #include <stddef.h>
-// static const int e_badf = EBADF, e_range = ERANGE;
 import "C"
 
 import (
@@ -36,7 +35,7 @@ func answer(n *node, err error) C.int {
 func set(sd C.int, apply func(*node)) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	return answer(n, n.configure(apply))
 }
@@ -44,7 +43,7 @@ func set(sd C.int, apply func(*node)) C.int {
 // fill copies text and its closing NUL to a C buffer of size bytes.
 func fill(buf *C.char, size C.size_t, text string) C.int {
 	if buf == nil || size == 0 || C.size_t(len(text))+1 > size {
-		return C.e_range
+		return C.ERANGE
 	}
 	out := unsafe.Slice((*byte)(unsafe.Pointer(buf)), len(text)+1)
 	copy(out, text)
@@ -101,7 +100,7 @@ func tsheadroom_set_tags(sd C.int, tags *C.char) C.int {
 func tailscale_start(sd C.int) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	return answer(n, n.start())
 }
@@ -110,7 +109,7 @@ func tailscale_start(sd C.int) C.int {
 func tailscale_close(sd C.int) C.int {
 	n := nodes.remove(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	if n.close() != nil {
 		return -1 // the handle is gone, and the text with it
@@ -122,7 +121,7 @@ func tailscale_close(sd C.int) C.int {
 func tailscale_errmsg(sd C.int, buf *C.char, size C.size_t) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	return fill(buf, size, n.failure())
 }
@@ -131,7 +130,7 @@ func tailscale_errmsg(sd C.int, buf *C.char, size C.size_t) C.int {
 func tailscale_getips(sd C.int, buf *C.char, size C.size_t) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	ips, err := n.addresses()
 	if err != nil {
@@ -144,7 +143,7 @@ func tailscale_getips(sd C.int, buf *C.char, size C.size_t) C.int {
 func tailscale_loopback(sd C.int, addrOut *C.char, addrLen C.size_t, proxyCredOut, localCredOut *C.char) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	addr, proxyCred, localCred, err := n.loopback()
 	if err != nil {
@@ -166,10 +165,10 @@ func tailscale_loopback(sd C.int, addrOut *C.char, addrLen C.size_t, proxyCredOu
 func tailscale_listen(sd C.int, network, addr *C.char, out *C.int) C.int {
 	n := nodes.get(int(sd))
 	if n == nil {
-		return C.e_badf
+		return C.EBADF
 	}
 	if out == nil {
-		return C.e_range
+		return C.ERANGE
 	}
 	fd, err := n.listen(C.GoString(network), C.GoString(addr))
 	if err != nil {
@@ -186,11 +185,11 @@ func tailscale_listen(sd C.int, network, addr *C.char, out *C.int) C.int {
 //export tailscale_accept
 func tailscale_accept(listener C.int, out *C.int) C.int {
 	if out == nil {
-		return C.e_range
+		return C.ERANGE
 	}
 	fd, err := bridge.Accept(int(listener))
 	if err == unix.EBADF || err == unix.ENOTSOCK {
-		return C.e_badf
+		return C.EBADF
 	}
 	if err != nil {
 		return -1
@@ -206,7 +205,7 @@ func tailscale_accept(listener C.int, out *C.int) C.int {
 func tailscale_getremoteaddr(listener, conn C.int, buf *C.char, size C.size_t) C.int {
 	addr, ok := nodes.peer(int(conn))
 	if !ok {
-		return C.e_badf
+		return C.EBADF
 	}
 	return fill(buf, size, addr)
 }

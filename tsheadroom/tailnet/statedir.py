@@ -1,0 +1,56 @@
+"""The state directory and its lock: two daemons with one node key would fight over its peers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from tsheadroom.errors import TsheadroomError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOCK_NAME = "tsheadroom.lock"
+_LONGEST_PID = 32  # bytes read back from the lock file
+
+
+class StateUnusable(TsheadroomError):
+    """The state directory cannot be written, or is another daemon's."""
+
+
+class StateDirectory:
+    """A directory that is this process's alone until close(), or until the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Create the directory, readable by its owner only, and take its lock."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateUnusable(
+                f"cannot write to the state directory {self.path} ({error.strerror});"
+                " give a writable one with --state-dir"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(lock, _LONGEST_PID).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise StateUnusable(
+                f"the state directory {self.path} is in use by another tsheadroom (pid {owner});"
+                " stop that one, or give this one a --state-dir of its own"
+            ) from None
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+
+    def close(self) -> None:
+        """Release the lock; its file stays, since removing it would race with the next daemon."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
