@@ -18,6 +18,7 @@ import msgspec
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
 from tsheadroom.conversations import Conversations, Request, Status, Turn, decisions
+from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast, read_bill
 from tsheadroom.conversations.exchange import Exchange
 from tsheadroom.settings import Settings
 from tsheadroom.web.summary import Outcome, Summary
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # Bodies from here on are taken apart off the event loop: below, it takes less than 10 ms.
 OFF_LOOP_BYTES = 1 << 20
+# Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
+# saves is counted with a real tokenizer, by the worker.
+BYTES_PER_TOKEN = 4
 # Settings that say when to compress; the rest says how, and goes to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
 # Where the provider itself may delete old items, nothing may point at them.
@@ -71,6 +75,7 @@ class Compression:
         self._workers = workers
         self._deadline = deadline
         self._flights: dict[bytes, asyncio.Task[None]] = {}
+        self.billing = Billing()
 
     async def answer(self, data: bytes, settings: Settings, summary: Summary) -> Answer:
         """The answer to one decoded request; `summary` is filled in on the way."""
@@ -81,17 +86,20 @@ class Compression:
             log.warning("request passed through: %s", why)
             return Answer()
         if isinstance(prepared, Envelope):
-            summary.provider = prepared.metadata.provider or ""
-            summary.model = prepared.model
+            self._no_conversation(prepared, summary)
             return Answer()
         call = prepared.call
         _describe(call, summary)
         reason = _left_alone(call, prepared.prints, settings)
         if reason:
             summary.notes[reason] = 1
+            if reason == HOLDOUT:
+                self._forecast(call, HOLDOUT, 0, summary)
             return Answer()
         turn = await self._turn(prepared, settings, summary, until)
-        return _spliced(prepared, turn, settings, summary)
+        answered = _spliced(prepared, turn, settings, summary)
+        self._forecast(call, TREATED, turn.known, summary)
+        return answered
 
     def delivered(self, turn: Turn) -> None:
         """The whole answer was handed to the caller."""
@@ -105,6 +113,31 @@ class Compression:
         """Wait for decisions under way."""
         if self._flights:
             await asyncio.wait(set(self._flights.values()))
+
+    def _no_conversation(self, envelope: Envelope, summary: Summary) -> None:
+        metadata = envelope.metadata
+        summary.provider, summary.model = metadata.provider or "", envelope.model
+        bill = read_bill(bytes(metadata.estimated_cost))
+        if bill is None:
+            log.warning("request passed through: it holds no conversation that is understood")
+            return
+        summary.notes["bill"] = 1
+        self.billing.billed(metadata.request_id or "", summary.provider, summary.model, bill)
+
+    def _forecast(self, call: Call, arm: str, known: int, summary: Summary) -> None:
+        before = call.items[known - 1][1] - call.conversation[0] if known else 0
+        cached = before * summary.out_bytes // max(1, summary.in_bytes)
+        self.billing.forwarded(
+            call.metadata.request_id or "",
+            Forecast(
+                provider=summary.provider,
+                model=summary.model,
+                arm=arm,
+                cached_tokens=cached // BYTES_PER_TOKEN,
+                new_tokens=(summary.out_bytes - cached) // BYTES_PER_TOKEN,
+                saved_tokens=summary.tokens_saved,
+            ),
+        )
 
     async def _turn(
         self, prepared: _Prepared, settings: Settings, summary: Summary, until: float
@@ -224,7 +257,7 @@ def _left_alone(call: Call, prints: Fingerprints, settings: Settings) -> str:
     if (call.metadata.login_name or "") in settings.exclude_callers:
         return "excluded_caller"
     if int.from_bytes(prints.digests[0][:4]) % 100 < settings.holdout:
-        return "holdout"
+        return HOLDOUT
     return ""
 
 

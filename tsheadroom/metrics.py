@@ -49,6 +49,11 @@ PHASES = ("read", "wait", "worker", "plan", "write")
 _FAILED = frozenset({Outcome.ERROR, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
 
 
+def clean_label(value: str) -> str:
+    """A label value from a request: short, never empty, and UTF-8 (requests carry surrogates)."""
+    return value[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() or UNKNOWN
+
+
 class Labels:
     """Counts by the values of one label, which are clean, never empty and bounded in number."""
 
@@ -61,8 +66,7 @@ class Labels:
         if value in counts:
             counts[value] += amount
             return
-        # Requests carry lone surrogates, too; they cannot be written as UTF-8.
-        clean = value[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() or UNKNOWN
+        clean = clean_label(value)
         if clean not in counts and len(counts) >= self._limit:
             clean = OTHER
         counts[clean] = counts.get(clean, 0) + amount

@@ -12,12 +12,13 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tsheadroom.aperture import encoding
-from tsheadroom.compression import OFF_LOOP_BYTES, Answer, Compression, Workers
+from tsheadroom.compression import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
 from tsheadroom.conversations import Conversations, Turn
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.metrics import Metrics
 from tsheadroom.settings import SettingsStore
 from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.web.usage import BillingCollector
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Hook:
         self._settings = settings
         self._metrics = metrics
         self._options = options
+        metrics.registry.register(BillingCollector(self._compression.billing))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, count it, print its line."""
@@ -191,8 +193,7 @@ class Hook:
     def _finish(self, summary: Summary, started: float) -> None:
         summary.duration_ms = _since(started)
         if summary.outcome is not Outcome.READ_ERROR and summary.in_bytes:
-            # Every provider's tokenizer is another; four bytes a token is the usual estimate.
-            summary.tokens_before = summary.in_bytes // 4
+            summary.tokens_before = summary.in_bytes // BYTES_PER_TOKEN
             summary.tokens_after = summary.tokens_before - summary.tokens_saved
         self._metrics.record(summary)
         out = self._options.verbose

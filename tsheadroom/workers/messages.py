@@ -16,6 +16,7 @@ class Pointer(msgspec.Struct, frozen=True):
     first: int = 0
     count: int = 0
     of: int = 0
+    name: str = ""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -33,6 +34,7 @@ class Form(msgspec.Struct, frozen=True):
 
     item: int
     edits: list[Edit]
+    tokens_saved: int = 0
 
 
 class Reply(msgspec.Struct):

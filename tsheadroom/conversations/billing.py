@@ -1,0 +1,148 @@
+"""The truth: what the provider billed, by request, beside what was forecast when it was forwarded.
+
+Aperture's `entire_request` events bring billed tokens and dollars under the request id of the hook
+call. Calls are remembered until their event comes; the sums are kept by provider, model and arm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 20_000  # calls whose bill has not come; at 100 bytes each, and bills take seconds
+MAX_SERIES = 256  # provider, model, arm; the rest share "other"
+TREATED = "treated"
+HOLDOUT = "holdout"
+UNASKED = "unasked"  # a bill for a call that this daemon does not remember
+# A warning needs enough turns in both arms to mean something, and a gap that is no noise.
+MIN_TURNS = 200
+MAX_BEHIND = 0.05
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Billed tokens. A field that is zero is not sent."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """`metadata.estimated_cost` of an event."""
+
+    dollars: float = 0.0
+    usage: Usage = Usage()
+
+
+_BILL = msgspec.json.Decoder(Bill)
+
+
+def read_bill(raw: bytes) -> Bill | None:
+    """The bill in an event's metadata; None when there is none that can be read."""
+    try:
+        return _BILL.decode(raw) if raw else None
+    except msgspec.MsgspecError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What was expected of one forwarded call. Tokens are estimates."""
+
+    provider: str
+    model: str
+    arm: str
+    cached_tokens: int  # of the conversation, forwarded before
+    new_tokens: int
+    saved_tokens: int  # how much more the originals would have been; negative is a loss
+
+
+@dataclass(slots=True)
+class Sum:
+    """One series: everything billed to it, and what had been forecast for the same calls."""
+
+    turns: int = 0
+    dollars: float = 0.0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    output_tokens: int = 0
+    forecast_cached_tokens: int = 0
+    forecast_new_tokens: int = 0
+    saved_tokens: int = 0
+
+    @property
+    def hit_share(self) -> float:
+        """Cached tokens as a share of all that went in."""
+        # Aperture's input_tokens do not hold the cached and written ones.
+        total = self.input_tokens + self.cached_tokens + self.written_tokens
+        return self.cached_tokens / total if total else 0.0
+
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Billing:
+    """Forecasts that wait for their bill, and the sums."""
+
+    waiting: OrderedDict[str, Forecast] = field(default_factory=OrderedDict)
+    sums: dict[Key, Sum] = field(default_factory=dict)
+    behind: bool = False  # the treated arm's cache hits fall behind the holdout's
+
+    def forwarded(self, request_id: str, forecast: Forecast) -> None:
+        """A call went out; its bill will come under the same request id."""
+        if not request_id:
+            return
+        self.waiting[request_id] = forecast
+        if len(self.waiting) > MAX_WAITING:
+            self.waiting.popitem(last=False)
+
+    def billed(self, request_id: str, provider: str, model: str, bill: Bill) -> None:
+        """A bill came."""
+        forecast = self.waiting.pop(request_id, None)
+        if forecast is None:
+            forecast = Forecast(provider, model, UNASKED, 0, 0, 0)
+        total = self._sum((forecast.provider, forecast.model, forecast.arm))
+        total.turns += 1
+        total.dollars += bill.dollars
+        total.input_tokens += bill.usage.input_tokens
+        total.cached_tokens += bill.usage.cached_tokens
+        total.written_tokens += bill.usage.cache_creation_input_tokens
+        total.output_tokens += bill.usage.output_tokens
+        total.forecast_cached_tokens += forecast.cached_tokens
+        total.forecast_new_tokens += forecast.new_tokens
+        total.saved_tokens += forecast.saved_tokens
+        self._compare(forecast.provider, forecast.model)
+
+    def __iter__(self) -> Iterator[tuple[Key, Sum]]:
+        return iter(list(self.sums.items()))
+
+    def _sum(self, key: Key) -> Sum:
+        if key not in self.sums and len(self.sums) >= MAX_SERIES:
+            key = ("other", "other", key[2])
+        return self.sums.setdefault(key, Sum())
+
+    def _compare(self, provider: str, model: str) -> None:
+        treated = self.sums.get((provider, model, TREATED), Sum())
+        held = self.sums.get((provider, model, HOLDOUT), Sum())
+        if min(treated.turns, held.turns) < MIN_TURNS:
+            return
+        behind = treated.hit_share < held.hit_share - MAX_BEHIND
+        if behind and not self.behind:
+            log.warning(
+                "compressed conversations hit the prompt cache less than the holdout"
+                " provider=%s model=%s treated=%.3f holdout=%.3f; see docs/prompt-cache.md",
+                provider,
+                model,
+                treated.hit_share,
+                held.hit_share,
+            )
+        self.behind = behind
