@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsheadroom.tailnet.listener import Listener
-from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Peer, Status
+from tsheadroom.tailnet.localapi import LocalApi, Peer, Status
 from tsheadroom.tailnet.logpipe import LogPipe
 from tsheadroom.tailnet.native import (
     Loopback,
@@ -21,6 +20,8 @@ from tsheadroom.tailnet.native import (
     load_library,
 )
 from tsheadroom.tailnet.statedir import StateDirectory
+from tsheadroom.tailnet.watch import Watch
+from tsheadroom.tailnet.whois import Whois
 
 if TYPE_CHECKING:
     import ctypes
@@ -34,19 +35,7 @@ DEFAULT_MAX_CONNECTIONS = 1024
 # tsnet gives its own parts 5 s to end; what hangs longer is left to the process's end.
 CLOSE_SECONDS = 12.0
 
-# A changed grant takes effect within this time; a busy caller costs one lookup in it.
-WHOIS_SECONDS = 5.0
-_WHOIS_ENTRIES = 1024
-
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
-
-# How long a node without a login URL is waited for before one is asked for: after a start tsnet
-# asks by itself.
-_URL_SECONDS = 3.0
-
-# While the node is not running, the reason is looked up and said this often.
-_EXPLAIN_SECONDS = 15.0
-_SAY_AGAIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +70,8 @@ class Node:
         self._service: _Service | None = None
         self._listener: Listener | None = None
         self._life: asyncio.Task[None] | None = None
-        self._state = "NoState"
-        self._up = asyncio.Event()
-        self._login_url = ""
-        self._asked_for_url = False
-        self._whois: dict[str, tuple[float, Peer | None]] = {}
-        self._said = ("", 0.0)
+        self._whois = Whois()
+        self._watch = Watch(has_key=bool(options.authkey))
         self.loopback: Loopback | None = None
 
     async def start(self) -> None:
@@ -115,7 +100,7 @@ class Node:
     @property
     def running(self) -> bool:
         """Whether peers can reach the node."""
-        return self._state == "Running"
+        return self._watch.state == "Running"
 
     @property
     def connections(self) -> int:
@@ -124,33 +109,17 @@ class Node:
 
     async def wait_running(self) -> None:
         """Wait until the node has run for the first time."""
-        await self._up.wait()
+        await self._watch.up.wait()
 
     async def status(self) -> Status:
         """The node as it sees itself; a bare Status while there is none."""
         if self._api is None:
-            return Status(state=self._state)
+            return Status(state=self._watch.state)
         return await self._api.status()
 
     async def whois(self, address: str) -> Peer | None:
-        """Who has this "ip:port", at most WHOIS_SECONDS old; None when nobody is known there."""
-        host = address.rpartition(":")[0]
-        now = time.monotonic()
-        known = self._whois.get(host)
-        if known is not None and now - known[0] < WHOIS_SECONDS:
-            return known[1]
-        if self._api is None or not host:
-            return None
-        try:
-            peer = await self._api.whois(address)
-        except LocalApiFailed as error:
-            log.warning("cannot tell who calls, treated as nobody addr=%s: %s", address, error)
-            return None
-        self._whois.pop(host, None)
-        self._whois[host] = (now, peer)
-        while len(self._whois) > _WHOIS_ENTRIES:
-            del self._whois[next(iter(self._whois))]
-        return peer
+        """Who has this "ip:port", a few seconds old at most; None when nobody is known there."""
+        return await self._whois.ask(self._api, address)
 
     def stop_accepting(self) -> None:
         """Take no more connections; the open ones go on. First step of a stop."""
@@ -180,9 +149,8 @@ class Node:
             await self._take_down()
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LAST_RETRY)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._explain())
+        assert self._api is not None
+        await self._watch.follow(self._api)
 
     async def _bring_up(self) -> None:
         assert self._library is not None, "start() comes before listen()"
@@ -223,7 +191,6 @@ class Node:
     async def _take_down(self) -> None:
         native, self._native = self._native, None
         api, self._api = self._api, None
-        self._state = "NoState"
         if api is not None:
             await api.close()
         if native is not None:
@@ -237,87 +204,8 @@ class Node:
             self._logs.close()
             self._logs = None
 
-    async def _follow(self) -> None:
-        """Know the node's state from its event bus."""
-        while True:
-            try:
-                assert self._api is not None
-                async for event in self._api.watch():
-                    self._note(event)
-                log.debug("the node's event bus ended")
-            except LocalApiFailed as error:
-                log.warning("%s", error)
-            await asyncio.sleep(_FIRST_RETRY)
-
-    def _note(self, event: Event) -> None:
-        if event.error:
-            log.warning("the node reports: %s", event.error)
-        if event.state is not None and event.state != self._state:
-            self._enter(event.state)
-        if event.login_url and event.login_url != self._login_url:
-            self._login_url = event.login_url
-            log.warning("to add this node to the tailnet, log in at %s", event.login_url)
-
-    def _enter(self, state: str) -> None:
-        before, self._state = self._state, state
-        log.info("tailnet node state=%s", state)
-        if state == "Running":
-            self._login_url = ""  # the next one is news
-            self._asked_for_url = False
-            self._said = ("", 0.0)
-            self._up.set()
-        elif before == "Running" and state == "NeedsLogin":
-            log.warning("the node's key has expired or was revoked; it must log in again")
-
-    async def _explain(self) -> None:
-        """Say why the node is not running, and ask for a login URL where nobody has."""
-        await asyncio.sleep(_URL_SECONDS)
-        while True:
-            if not self.running:
-                try:
-                    await self._explain_once()
-                except LocalApiFailed as error:
-                    log.warning("%s", error)
-            await asyncio.sleep(_URL_SECONDS if self._state == "NeedsLogin" else _EXPLAIN_SECONDS)
-
-    async def _explain_once(self) -> None:
-        assert self._api is not None
-        status = await self._api.status()
-        if status.state == "NeedsLogin":
-            if status.auth_url:
-                self._note(Event(login_url=status.auth_url))
-            elif not self._asked_for_url:
-                self._asked_for_url = True
-                await self._api.log_in()
-        self._say(_advice(status, has_key=bool(self._options.authkey)))
-
-    def _say(self, sentence: str) -> None:
-        before, when = self._said
-        now = time.monotonic()
-        if sentence != before or now - when >= _SAY_AGAIN_SECONDS:
-            self._said = (sentence, now)
-            log.warning("%s", sentence)
-
 
 def _tell_failure(life: asyncio.Task[None]) -> None:
     """Nobody awaits the node's task before the end: a defect in it must not pass in silence."""
     if not life.cancelled() and (error := life.exception()) is not None:
         log.critical("the node is no longer looked after", exc_info=error)
-
-
-def _advice(status: Status, *, has_key: bool) -> str:
-    """What a person can do about a node that is not running."""
-    health = "; ".join(status.health) or "none reported"
-    if status.state == "NeedsMachineAuth":
-        return "the node waits for an administrator's approval in the tailnet's admin console"
-    if status.state == "NeedsLogin" and status.auth_url:
-        return f"the node waits for a login at {status.auth_url}"
-    if status.state == "NeedsLogin" and has_key:
-        return (
-            "the auth key does not log the node in: make a new one, or check that the control"
-            f" server can be reached; health: {health}"
-        )
-    return (
-        f"the node is not running yet, still trying state={status.state}; check that the control"
-        f" server can be reached; health: {health}"
-    )

@@ -1,0 +1,115 @@
+"""Follows the node's state, and tells a person what it takes to make it run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_RECONNECT_SECONDS = 1.0
+
+# How long a node that needs a login may take to get its URL before one is asked for: after a
+# start tsnet asks by itself, after an expired key nobody does.
+URL_SECONDS = 3.0
+
+# While the node is not running, the reason is looked up this often.
+_EXPLAIN_SECONDS = 15.0
+
+# The same sentence is said again after this long: it would otherwise scroll out of sight.
+SAY_AGAIN_SECONDS = 300.0
+
+
+class Watch:
+    """What is known of one node; follow() keeps it true."""
+
+    def __init__(self, *, has_key: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._has_key = has_key
+        self._clock = clock
+        self._asked_for_url = False
+        self._said: dict[str, float] = {}
+        self.state = "NoState"
+        self.up = asyncio.Event()  # set once it has run
+
+    async def follow(self, api: LocalApi) -> None:
+        """Follow the node until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(api))
+            tasks.create_task(self._explain(api))
+
+    async def _listen(self, api: LocalApi) -> None:
+        while True:
+            try:
+                async for event in api.watch():
+                    self.note(event)
+                log.debug("the node's event bus ended")
+            except LocalApiFailed as error:
+                self._say(str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def note(self, event: Event) -> None:
+        """Take in what the node says."""
+        if event.error:
+            self._say(f"the node reports: {event.error}")
+        if event.state is not None and event.state != self.state:
+            self._enter(event.state)
+        if event.login_url:
+            self._say(f"to add this node to the tailnet, log in at {event.login_url}")
+
+    def _enter(self, state: str) -> None:
+        before, self.state = self.state, state
+        log.info("tailnet node state=%s", state)
+        if state == "Running":
+            self._asked_for_url = False
+            self._said.clear()  # whatever is said next is news
+            self.up.set()
+        elif before == "Running" and state == "NeedsLogin":
+            log.warning("the node's key has expired or was revoked; the node must log in again")
+
+    async def _explain(self, api: LocalApi) -> None:
+        await asyncio.sleep(URL_SECONDS)
+        while True:
+            if self.state != "Running":
+                try:
+                    await self._explain_once(api)
+                except LocalApiFailed as error:
+                    self._say(str(error))
+            await asyncio.sleep(URL_SECONDS if self.state == "NeedsLogin" else _EXPLAIN_SECONDS)
+
+    async def _explain_once(self, api: LocalApi) -> None:
+        status = await api.status()
+        if status.state == "NeedsLogin" and not status.auth_url and not self._asked_for_url:
+            self._asked_for_url = True
+            await api.log_in()
+        self._say(advice(status, has_key=self._has_key))
+
+    def _say(self, sentence: str) -> None:
+        now = self._clock()
+        if now - self._said.get(sentence, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
+            self._said[sentence] = now
+            log.warning("%s", sentence)
+
+
+def advice(status: Status, *, has_key: bool) -> str:
+    """What a person can do about a node that is not running."""
+    health = "; ".join(status.health) or "none reported"
+    if status.state == "NeedsMachineAuth":
+        return "the node waits for an administrator's approval in the tailnet's admin console"
+    if status.state == "NeedsLogin" and status.auth_url:
+        return f"to add this node to the tailnet, log in at {status.auth_url}"
+    if status.state == "NeedsLogin" and has_key:
+        return (
+            "the auth key does not log the node in: make a new one, or check that the control"
+            f" server can be reached; health: {health}"
+        )
+    return (
+        f"the node is not running yet, still trying state={status.state}; check that the control"
+        f" server can be reached; health: {health}"
+    )
