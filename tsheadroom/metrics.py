@@ -159,6 +159,11 @@ class Metrics(Collector):
         """It left the hook, answered or not."""
         self.inbound_done_count += 1
 
+    @property
+    def active(self) -> int:
+        """Requests in the hook now."""
+        return self.inbound - self.inbound_done_count
+
     def observe_phase(self, phase: str, milliseconds: float) -> None:
         """One more duration of a phase in PHASES."""
         self.phases[phase].observe(milliseconds / 1000)
@@ -238,7 +243,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "headroom_inbound_requests_active",
             "HTTP requests in the hook now.",
-            value=self.inbound - self.inbound_done_count,
+            value=self.active,
         )
 
     def _overhead(self) -> Iterator[Metric]:

@@ -31,14 +31,16 @@ class Site:
         self.store = SettingsStore(path)
         self.metrics = Metrics()
         self.missing: list[str] = []
+        self.stopping = False
         self.version: str | None = None
         self.app = make_app(
             hook=self._hook,
             config=ConfigPage(self.store, access, lambda: self.version),
             metrics=MetricsPage(self.metrics),
             health=HealthPages(lambda: self.missing),
+            stopping=lambda: self.stopping,
         )
-        self.runner = make_runner(self.app, shutdown_timeout=1)
+        self.runner = make_runner(self.app)
         self.client: aiohttp.ClientSession
 
     async def _hook(self, request: web.Request) -> web.Response:
@@ -278,3 +280,12 @@ async def test_everything_else_is_the_hooks(start: Start, method: str, path: str
     site = await start()
     async with site.client.request(method, path) as answer:
         assert (await answer.text()).startswith(f"hook {method} ")
+
+
+async def test_while_stopping_each_answer_is_the_last_on_its_connection(start: Start) -> None:
+    site = await start()
+    async with site.client.post("/") as answer:
+        assert "Connection" not in answer.headers
+    site.stopping = True
+    async with site.client.post("/") as answer:
+        assert answer.headers["Connection"] == "close"

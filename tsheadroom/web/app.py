@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tsheadroom.web.health import HealthPages
     from tsheadroom.web.metrics import MetricsPage
 
-# aiohttp takes 0 for "without end".
-LEAST_SHUTDOWN_SECONDS = 0.01
+# What is still open after the daemon's own drain is cut off; aiohttp takes 0 for "without end".
+CUT_OFF_SECONDS = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,9 +29,17 @@ LINGER_SECONDS = 5.0
 
 
 def make_app(
-    *, hook: Handler, config: ConfigPage, metrics: MetricsPage, health: HealthPages
+    *,
+    hook: Handler,
+    config: ConfigPage,
+    metrics: MetricsPage,
+    health: HealthPages,
+    stopping: Callable[[], bool],
 ) -> web.Application:
-    """The application. The hook gets what the pages do not take, whatever the path or method."""
+    """The application. The hook gets what the pages do not take, whatever the path or method.
+
+    While `stopping`, each answer is the last on its connection, so that callers go elsewhere.
+    """
     app = web.Application()
     router = app.router
     router.add_get("/config", config.show)
@@ -42,10 +50,17 @@ def make_app(
     router.add_get("/readyz", health.ready)
     # [^] and the like: a dot would not match an encoded line break in a path.
     router.add_route("*", r"/{path:[\s\S]*}", hook)
+
+    async def close_when_stopping(request: web.Request, response: web.StreamResponse) -> None:
+        if stopping():
+            response.force_close()
+            response.headers["Connection"] = "close"
+
+    app.on_response_prepare.append(close_when_stopping)
     return app
 
 
-def make_runner(app: web.Application, *, shutdown_timeout: float) -> web.AppRunner:
+def make_runner(app: web.Application) -> web.AppRunner:
     """The runner as the hook needs it: wire sizes visible, and hang-ups felt at once."""
     options: dict[str, Any] = {
         "auto_decompress": False,
@@ -57,6 +72,6 @@ def make_runner(app: web.Application, *, shutdown_timeout: float) -> web.AppRunn
     return web.AppRunner(
         app,
         handler_cancellation=True,
-        shutdown_timeout=max(shutdown_timeout, LEAST_SHUTDOWN_SECONDS),
+        shutdown_timeout=CUT_OFF_SECONDS,
         **options,
     )

@@ -1,0 +1,290 @@
+"""Puts the parts together and owns their life: start, ready, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from tsheadroom import __version__, gauges
+from tsheadroom.conversations import Conversations
+from tsheadroom.conversations.store import SWEEP_EVERY_S
+from tsheadroom.errors import TsheadroomError
+from tsheadroom.metrics import Metrics
+from tsheadroom.settings import SettingsStore
+from tsheadroom.status import SOCKET_NAME
+from tsheadroom.tailnet import Node, NodeOptions, StateDirectory
+from tsheadroom.web.access import Access
+from tsheadroom.web.app import make_app, make_runner
+from tsheadroom.web.config import ConfigPage
+from tsheadroom.web.health import HealthPages
+from tsheadroom.web.hook import Hook, HookOptions
+from tsheadroom.web.metrics import MetricsPage
+from tsheadroom.workers import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# Connections the kernel holds until they are accepted; a burst of tests is larger than 128.
+LOCAL_BACKLOG = 1024
+
+# How often a drain looks whether it is done.
+DRAIN_POLL_SECONDS = 0.02
+
+# timeout(1), process groups and wrappers deliver one wish to stop twice.
+SAME_SIGNAL_SECONDS = 0.3
+
+
+class CannotServe(TsheadroomError):
+    """The daemon cannot start here; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line decides, before anything starts. Times are seconds, sizes bytes."""
+
+    hostname: str
+    addr: tuple[str, int]
+    state_dir: Path
+    config: Path
+    local_addr: tuple[str, int] | None
+    verbose: bool
+    pool_size: int
+    max_compress: float
+    deadline: float
+    drain: float
+    python: str
+    affinity: bool
+    gzip_response: bool
+    accept_compressed: bool
+    control_url: str | None
+    authkey: str | None
+    decision_memory: int
+    history: bool
+    config_capability: str
+    max_connections: int
+
+
+class Daemon:
+    """One daemon, from its options to its end."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stopping = asyncio.Event()
+        self._stopped_at = 0.0
+        self.metrics = Metrics()
+        self.settings = SettingsStore(options.config)
+        self.conversations = Conversations(
+            directory=options.state_dir if options.history else None,
+            memory=options.decision_memory,
+        )
+        self.pool = Pool(
+            size=options.pool_size,
+            python=options.python,
+            max_compress=options.max_compress,
+            affinity=options.affinity,
+        )
+        self.node = None if options.local_addr else _make_node(options)
+        access = Access(self.node.whois if self.node else None, options.config_capability)
+        self._config = ConfigPage(self.settings, access, lambda: self.pool.headroom_version)
+        self._hook = Hook(
+            conversations=self.conversations,
+            pool=self.pool,
+            settings=self.settings,
+            metrics=self.metrics,
+            options=_hook_options(options),
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until a signal says stop; raises TsheadroomError when that is not possible here."""
+        self._watch_signals()
+        self.settings.load()
+        self.metrics.watch(lambda: gauges.of_pool(self.pool.stats))
+        self.metrics.watch(lambda: gauges.of_conversations(self.conversations))
+        async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
+            listener = await self._take_places(parts)
+            self.conversations.open()
+            parts.callback(self.conversations.close)
+            await self.pool.start()
+            parts.push_async_callback(self.pool.close)
+            parts.push_async_callback(self._hook.close)
+            self._spawn(self._sweep())
+            runner = make_runner(self.app())
+            await runner.setup()
+            parts.push_async_callback(runner.cleanup)
+            await self._serve_socket(runner)
+            stop_accepting = await self._listen(runner, listener)
+            await self._stopping.wait()
+            log.info("stopping; waiting for open requests drain=%gs", self._options.drain)
+            for task in self._tasks:
+                task.cancel()
+            await stop_accepting()
+            await self._drain()
+        log.info("stopped")
+
+    async def _take_places(self, parts: contextlib.AsyncExitStack) -> socket.socket | None:
+        """What another daemon may hold already: the state directory, and the local port."""
+        if self.node:
+            parts.push_async_callback(self.node.close)
+            await self.node.start()
+            return None
+        directory = StateDirectory(self._options.state_dir)
+        directory.open()
+        parts.callback(directory.close)
+        return _bind(self._options.local_addr) if self._options.local_addr else None
+
+    async def _listen(
+        self, runner: web.AppRunner, listener: socket.socket | None
+    ) -> Callable[[], Awaitable[None]]:
+        """Take requests from now on; returns what stops that."""
+        options = self._options
+        if listener:
+            site = web.SockSite(runner, listener, backlog=LOCAL_BACKLOG)
+            await site.start()
+            address = _joined(listener.getsockname()[:2])
+            log.info("serving plain HTTP, not the tailnet addr=%s version=%s", address, __version__)
+            return site.stop
+        node, server = self.node, runner.server
+        assert node is not None
+        assert server is not None
+        await node.listen(server, _joined(options.addr), options.max_connections)
+        log.info(
+            "joining the tailnet hostname=%s addr=%s version=%s",
+            options.hostname,
+            _joined(options.addr),
+            __version__,
+        )
+
+        async def stop() -> None:
+            node.stop_accepting()
+
+        return stop
+
+    async def _drain(self) -> None:
+        """Let open requests end, for as long as options allow.
+
+        aiohttp's own way would throw away what still arrives of a request's body.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.drain
+        # The hook's hot path is not to signal an event for the sake of a process's last seconds.
+        while self.metrics.active and loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    def app(self) -> web.Application:
+        """The HTTP application over the parts."""
+        return make_app(
+            hook=self._hook.handle,
+            config=self._config,
+            metrics=MetricsPage(self.metrics),
+            health=HealthPages(self.missing),
+            stopping=self._stopping.is_set,
+        )
+
+    def missing(self) -> list[str]:
+        """What keeps the daemon from being ready."""
+        checks = (
+            (self._stopping.is_set(), "stopping"),
+            (self.node is not None and not self.node.running, "the tailnet node is not running"),
+            (not self.pool.ready, f"no worker is warm{self._why_no_worker()}"),
+        )
+        return [sentence for wrong, sentence in checks if wrong]
+
+    def _why_no_worker(self) -> str:
+        return f": {self.pool.failure}" if self.pool.failure else ""
+
+    async def _serve_socket(self, runner: web.AppRunner) -> None:
+        """The pages for this machine's owner: `tsheadroom status` and health checks ask here."""
+        path = self._options.state_dir / SOCKET_NAME
+        try:
+            await web.UnixSite(runner, path).start()
+            path.chmod(0o600)
+        except OSError as error:
+            log.warning("no status socket path=%s err=%s", path, error)
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop(self, number: int) -> None:
+        """The first signal drains; a second means that somebody does not want to wait."""
+        now = time.monotonic()
+        if self._stopping.is_set():
+            if now - self._stopped_at < SAME_SIGNAL_SECONDS:
+                return
+            log.warning("stopping at once signal=%s", signal.Signals(number).name)
+            os._exit(128 + number)  # workers end with their parent, the store survives a kill
+        self._stopped_at = now
+        self._stopping.set()
+
+    def _reload(self) -> None:
+        self._spawn(self._config.reload())
+
+    async def _sweep(self) -> None:
+        """Forget old conversations, now and then every hour."""
+        while True:
+            self.conversations.sweep()
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background task failed err=%s", error, exc_info=error)
+
+
+def _bind(address: tuple[str, int]) -> socket.socket:
+    """A listening socket, before anything is started that would have to be stopped again."""
+    host, port = address
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise CannotServe(f"cannot listen on {_joined(address)}: {reason}") from None
+
+
+def _hook_options(options: Options) -> HookOptions:
+    return HookOptions(
+        verbose=sys.stdout if options.verbose else None,
+        gzip_response=options.gzip_response,
+        accept_compressed=options.accept_compressed,
+        deadline=options.deadline,
+    )
+
+
+def _make_node(options: Options) -> Node:
+    return Node(
+        NodeOptions(
+            hostname=options.hostname,
+            state_dir=options.state_dir,
+            authkey=options.authkey,
+            control_url=options.control_url,
+        )
+    )
+
+
+def _joined(address: tuple[str, int]) -> str:
+    """The address as the command line has it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
