@@ -8,7 +8,11 @@ import msgspec
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """A run of lines that an edit took out because they stand verbatim in another item."""
+    """`count` lines that an edit took out, because they stand verbatim in an earlier item.
+
+    They were the lines from `of` on, and stand there from line `first` on; both count from 0.
+    `name` is what the pointer line in the text calls the place.
+    """
 
     item: int
     slot: list[Any] = msgspec.field(default_factory=list)

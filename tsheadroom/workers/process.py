@@ -180,7 +180,8 @@ class Worker:
         self._errors.drain()
         self.stderr.end()
         if not self._reason:
-            said = f"; it said: {self.stderr.last}" if self.stderr.last else ""
+            # What a signal leaves on stderr is the end of a stack, not a reason.
+            said = f": {self.stderr.last}" if code > 0 and self.stderr.last else ""
             self._reason = f"{describe(code)}{said}"
         for pipe in (self._requests, self._replies, self._errors):
             pipe.close()

@@ -7,13 +7,17 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tsheadroom.workers.protocol import chain, form_token
+from tsheadroom.workers.protocol import UNKNOWN_BASE, chain, form_token
 
 HELD_BYTES = 64 * 1024 * 1024
 """Of all conversations together: a hundred long coding sessions, and half a child's own size."""
 
 BYTES_A_CONVERSATION = 2048
 """Added to what a conversation says of itself, so that empty ones are bounded, too."""
+
+
+MODEL_LIMIT = 200_000
+"""Reported for readers of the log line; it changes nothing in Headroom 0.42."""
 
 
 class Result(Protocol):
@@ -51,6 +55,8 @@ class Compressor(Protocol):
 
 class UnknownBaseError(Exception):
     """This child does not hold exactly the prefix that the request builds on."""
+
+    error_type = UNKNOWN_BASE
 
 
 class _Held:
@@ -187,6 +193,7 @@ def _spell(result: Result, forms: list[dict[str, Any]], elapsed: float) -> dict[
         "tokens_saved": before - after,
         "compression_ratio": round(after / before, 4) if before else 1.0,
         "transforms_applied": result.transforms_applied,
+        "model_limit": MODEL_LIMIT,
         "elapsed_ms": round(elapsed, 3),
         "notes": result.notes,
     }

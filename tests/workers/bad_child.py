@@ -1,0 +1,86 @@
+"""A child that speaks the protocol badly, in the way that its argument names."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+how = sys.argv[1]
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode() + b"\n")
+
+
+def ready() -> None:
+    say(json.dumps({"ready": True, "headroom_version": "bad", "pid": os.getpid()}))
+
+
+if how == "exit":
+    sys.exit("no Headroom here")
+if how == "mute":
+    time.sleep(600)
+if how == "greets":
+    say("hello")
+if how == "not-ready":
+    say('{"ready": false}')
+if how == "endless-greeting":
+    while True:
+        os.write(1, b"x" * 65536)
+if how == "slow":
+    time.sleep(0.3)
+if how == "once" and not os.path.exists(sys.argv[2]):
+    open(sys.argv[2], "w").close()
+    sys.exit("not the first time")
+if how == "grandchild":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=-3)
+ready()
+if how == "dies-idle":
+    sys.exit(1)
+if how == "unasked":
+    say("{}")
+if how == "closes":
+    os.close(1)
+    time.sleep(600)
+if how == "chatters":
+    for number in range(200):
+        print(f"line {number} " + "x" * 5000, file=sys.stderr)
+for line in sys.stdin.buffer:
+    request = json.loads(line)
+    number = request["id"]
+    answer = {
+        "id": number,
+        "ok": True,
+        "result": {"notes": {"bytes": len(line), "pid": os.getpid()}},
+    }
+    if how == "rubbish":
+        say("}{")
+    elif how == "wrong-id":
+        say(json.dumps({**answer, "id": number + 1}))
+    elif how == "two-lines":
+        say(json.dumps(answer) + "\n" + json.dumps(answer))
+    elif how == "half":
+        os.write(1, json.dumps(answer).encode()[:-9])
+        sys.exit(0)
+    elif how == "endless":
+        while True:
+            os.write(1, b"x" * 65536)
+    elif how == "fails":
+        say(json.dumps({"id": number, "ok": False, "error": "why", "error_type": "Whatever"}))
+    elif how == "unknown":
+        say(json.dumps({"id": number, "ok": False, "error": "?", "error_type": "unknown_base"}))
+    elif how == "long":
+        answer["result"]["forms"] = [
+            {"item": i, "edits": [{"slot": ["content"], "text": "x" * 100_000}]} for i in range(60)
+        ]
+        say(json.dumps(answer))
+    elif how == "stays":
+        say(json.dumps(answer))
+        if request["payload"].get("last"):
+            while True:
+                time.sleep(600)
+    else:
+        say(json.dumps(answer))
+if how == "ignores-the-end":
+    time.sleep(600)

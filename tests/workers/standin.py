@@ -1,0 +1,112 @@
+"""A compression without Headroom for the real child: it upper-cases, or misbehaves when told to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class OfflineEgressBlocked(BaseException):  # noqa: N818 (Headroom's name for it)
+    """As Headroom's: not an Exception."""
+
+
+@dataclass
+class Result:
+    forms: list[dict[str, Any]]
+    tokens_before: int
+    tokens_after: int
+    transforms_applied: list[str] = field(default_factory=lambda: ["upper"])
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Conversation:
+    """Holds digests; `words` tells what it knows, for tests to look at."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    @property
+    def length(self) -> int:
+        return len(self.items)
+
+    @property
+    def size(self) -> int:
+        return sum(len(part["text"]) for item in self.items for part in item["parts"])
+
+    def context(self, item: dict[str, Any]) -> None:
+        self.items.append(item)
+
+    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Result:
+        misbehave(model)
+        self.items += items
+        forms = []
+        tokens = 0
+        for index, item in enumerate(items):
+            for part in item["parts"]:
+                tokens += len(part["text"])
+                if not item["context"] and part["text"] != part["text"].upper():
+                    edit = {"slot": part["slot"], "text": part["text"].upper()}
+                    forms.append({"item": index, "edits": [edit]})
+        notes = {"length": self.length, "pid": os.getpid(), "home": os.environ.get("SECRET", "")}
+        return Result(forms, tokens, tokens, notes=notes)
+
+    def refuse(self, indexes: list[int]) -> None:
+        for index in indexes:
+            assert self.items[index] is not None
+
+
+def misbehave(model: str) -> None:
+    """The model's name says how."""
+    if model == "crash":
+        os.abort()
+    elif model == "hang":
+        time.sleep(600)
+    elif model == "spin":
+        while True:
+            pass
+    elif model.startswith("sleep:"):
+        time.sleep(float(model.removeprefix("sleep:")))
+    elif model == "eat":
+        hoard = []
+        while True:
+            hoard.append(bytearray(16 * 1024 * 1024))
+    elif model == "grow":
+        KEPT.append(b"x" * (150 * 1024 * 1024))
+    elif model == "raise":
+        raise ValueError("what it says")
+    elif model == "deep":
+        deeper(0)
+    elif model == "egress":
+        raise OfflineEgressBlocked("no way out")
+    elif model == "print":
+        print("a library's print on stdout", flush=True)
+        os.write(1, b"and one below Python\n")
+        sys.stdin.read()
+
+
+KEPT: list[bytes] = []
+
+
+def deeper(depth: int) -> int:
+    return deeper(depth + 1) + 1
+
+
+class Compressor:
+    headroom_version = "0.0-standin"
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+
+    def warm_up(self) -> None:
+        if self.options.get("broken"):
+            raise ImportError("no Headroom here")
+        if self.options.get("threads"):
+            import threading
+
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+
+    def conversation(self) -> Conversation:
+        return Conversation()

@@ -1,0 +1,322 @@
+"""Which worker gets a call, who waits, and who is told at once that nobody comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from tests.workers.support import MakePool, children, job, started, until
+from tsheadroom.workers import NoWorker, PoolBusy, PoolClosed, UnknownBase, WorkerFailed
+from tsheadroom.workers import pool as pool_module
+from tsheadroom.workers import slot as slot_module
+from tsheadroom.workers.slot import backoff
+
+
+async def test_a_call_is_answered(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    reply = await pool.submit(job("hello"))
+    assert reply.forms[0].edits[0].text == "HELLO"
+    assert (reply.forms[0].item, reply.slot, reply.cold_first_call) == (0, 0, True)
+    assert pool.headroom_version == "0.0-standin"
+    assert (await pool.submit(job("more"))).cold_first_call is False
+    assert pool.stats.cold_starts == 1
+
+
+async def test_no_worker_is_told_at_once(make_pool: MakePool) -> None:
+    pool = make_pool("slow")
+    with pytest.raises(NoWorker):
+        pool.submit(job("a"))
+    await pool.start()
+    with pytest.raises(NoWorker, match="starting"):
+        pool.submit(job("a"))
+    await until(lambda: pool.ready)
+    await pool.submit(job("a"))
+
+
+async def test_a_hung_call_ends_at_the_hard_cap(make_pool: MakePool) -> None:
+    pool = await started(make_pool(max_compress=0.3))
+    pid = pool.pids[-1]
+    for model in ("hang", "spin"):
+        with pytest.raises(WorkerFailed, match=r"0\.3 s") as caught:
+            await pool.submit(job("a", model=model))
+        assert (caught.value.error_type, caught.value.killed) == ("cap", True)
+        await until(lambda: pool.ready)
+    assert pid not in children()
+    assert (await pool.submit(job("a"))).forms
+
+
+@pytest.mark.parametrize("fork", [True, False])
+async def test_a_crash_fails_its_call_only(make_pool: MakePool, fork: bool) -> None:
+    pool = await started(make_pool(size=2, fork=fork))
+    calls = [pool.submit(job("a", key=key)) for key in "xyz"]
+    crash = pool.submit(job("a", key="bad", model="crash"))
+    with pytest.raises(WorkerFailed, match="SIGABRT") as caught:
+        await crash
+    assert caught.value.killed
+    assert all(reply.forms for reply in await asyncio.gather(*calls))
+    await until(lambda: pool.stats.warm == 2)
+    assert (await pool.submit(job("a", key="bad"))).forms
+
+
+async def test_who_waits_behind_a_crash_is_served_by_the_next_worker(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    crash = pool.submit(job("a", model="crash"))
+    behind = [pool.submit(job("b")) for _ in range(5)]
+    with pytest.raises(WorkerFailed):
+        await crash
+    assert all(reply.forms for reply in await asyncio.gather(*behind))
+
+
+async def test_a_child_that_eats_memory_fails_its_call_and_is_replaced(
+    make_pool: MakePool,
+) -> None:
+    pool = await started(make_pool(memory=256 * 1024 * 1024))
+    pid = pool.pids[-1]
+    with pytest.raises(WorkerFailed) as caught:
+        await pool.submit(job("a", model="eat"))
+    assert (caught.value.error_type, caught.value.killed) == ("MemoryError", True)
+    await until(lambda: pool.ready and pool.pids[-1] != pid)
+
+
+async def test_a_child_that_has_grown_is_replaced_after_its_answer(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "RSS_LOOK_EVERY", 1)
+    pool = await started(make_pool(rss_limit=128 * 1024 * 1024))
+    pid = pool.pids[-1]
+    assert (await pool.submit(job("a"))).forms
+    assert pool.pids[-1] == pid
+    assert (await pool.submit(job("a", model="grow"))).forms
+    await until(lambda: pool.ready and pool.pids[-1] != pid)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("raise", "ValueError"), ("deep", "RecursionError"), ("egress", "OfflineEgressBlocked")],
+)
+async def test_an_exception_is_an_answer(make_pool: MakePool, model: str, kind: str) -> None:
+    pool = await started(make_pool())
+    with pytest.raises(WorkerFailed) as caught:
+        await pool.submit(job("a", model=model))
+    assert (caught.value.error_type, caught.value.killed) == (kind, False)
+    await until(lambda: pool.ready)
+    assert (await pool.submit(job("a"))).forms
+
+
+async def test_prints_and_reads_of_a_library_do_not_reach_the_protocol(
+    make_pool: MakePool,
+) -> None:
+    pool = await started(make_pool())
+    assert (await pool.submit(job("a", model="print"))).forms
+    assert (await pool.submit(job("b"))).forms
+    assert pool.stats.restarts == 0
+
+
+async def test_a_conversation_stays_at_home(make_pool: MakePool) -> None:
+    pool = await started(make_pool(size=3))
+    homes: dict[str, set[int]] = {}
+    for _ in range(4):
+        for key in "abcdef":
+            homes.setdefault(key, set()).add((await pool.submit(job("a", key=key))).slot)
+    assert all(len(slots) == 1 for slots in homes.values())
+    assert {slot for slots in homes.values() for slot in slots} == {0, 1, 2}
+    assert (pool.stats.hits, pool.stats.spills) == (24, 0)
+
+
+async def test_a_slow_conversation_does_not_hold_up_others(make_pool: MakePool) -> None:
+    pool = await started(make_pool(size=2))
+    home = (await pool.submit(job("a", key="slow"))).slot
+    await pool.submit(job("a", key="other"))
+    third = (await pool.submit(job("a", key="third"))).slot
+    assert third == home  # two slots: it shares one with the slow one
+    slow = pool.submit(job("a", key="slow", model="hang"))
+    reply = await pool.submit(job("a", key="third", context=100_000))
+    assert reply.slot != home
+    assert pool.stats.spills == 1
+    assert not slow.done()
+    # It is at home there now.
+    assert (await pool.submit(job("a", key="third", context=100_000))).slot == reply.slot
+    assert pool.stats.spills == 1
+
+
+async def test_a_second_waiting_call_of_a_small_conversation_spills_at_once(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
+    pool = await started(make_pool(size=2))
+    home = (await pool.submit(job("a"))).slot
+    slow = pool.submit(job("a", model="sleep:0.3"))
+    waits = pool.submit(job("a"))
+    assert (await pool.submit(job("a"))).slot != home
+    assert not waits.done()
+    assert (await waits).slot == home
+    assert (await slow).slot == home
+
+
+async def test_a_long_conversation_waits_rather_than_moves(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
+    pool = await started(make_pool(size=2))
+    home = (await pool.submit(job("a"))).slot
+    calls = [pool.submit(job("a", model="sleep:0.1", context=10**9)) for _ in range(4)]
+    assert {reply.slot for reply in await asyncio.gather(*calls)} == {home}
+
+
+async def test_without_affinity_any_free_worker_serves(make_pool: MakePool) -> None:
+    pool = await started(make_pool(size=2, affinity=False))
+    calls = [pool.submit(job("a", model="sleep:0.2")) for _ in range(4)]
+    assert sorted(reply.slot for reply in await asyncio.gather(*calls)) == [0, 0, 1, 1]
+
+
+async def test_a_full_queue_refuses_at_once(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WAITING_PER_SLOT", 2)
+    pool = await started(make_pool())
+    calls = [pool.submit(job("a", model="sleep:0.2")) for _ in range(3)]
+    with pytest.raises(PoolBusy):
+        pool.submit(job("a"))
+    await asyncio.gather(*calls)
+    assert (await pool.submit(job("a"))).forms
+
+
+async def test_waiting_bytes_are_bounded(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WAITING_BYTES", 5000)
+    pool = await started(make_pool())
+    slow = pool.submit(job("a", model="sleep:0.2"))
+    waits = pool.submit(job("x" * 4000))
+    with pytest.raises(PoolBusy):
+        pool.submit(job("x" * 4000))
+    await asyncio.gather(slow, waits)
+    assert (await pool.submit(job("x" * 4000))).forms
+
+
+async def test_a_cancelled_call_that_waits_is_dropped(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    slow = pool.submit(job("a", model="sleep:0.2"))
+    dropped = pool.submit(job("a", key="dropped"))
+    kept = pool.submit(job("a"))
+    dropped.cancel()
+    await asyncio.sleep(0)
+    assert pool.stats.waiting == 1
+    await slow
+    await kept
+    assert pool.stats.hits == 2
+
+
+async def test_a_cancelled_call_that_was_sent_runs_on(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    before = pool.pids
+    call = pool.submit(job("a", model="sleep:0.2"))
+    call.cancel()
+    assert pool.stats.busy == 1
+    reply = await pool.submit(job("b"))
+    assert reply.cold_first_call is False
+    assert pool.pids == before
+
+
+async def test_closing_fails_everybody_at_once(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    calls = [pool.submit(job("a", model="hang")), *(pool.submit(job("a")) for _ in range(3))]
+    closing = asyncio.create_task(pool.close(grace=0.2))
+    await asyncio.sleep(0)
+    assert all(isinstance(call.exception(), PoolClosed) for call in calls)
+    with pytest.raises(PoolClosed):
+        pool.submit(job("a"))
+    await closing
+    assert children() == set()
+
+
+async def test_closing_ends_children_gently(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = await started(make_pool("echo", size=2))
+    await pool.close(grace=30)
+    assert children() == set()
+
+
+async def test_closing_kills_a_child_that_stays(make_pool: MakePool) -> None:
+    pool = await started(make_pool("ignores-the-end"))
+    await pool.close(grace=0.1)
+    assert children() == set()
+
+
+async def test_closing_while_starting_leaves_nothing(make_pool: MakePool) -> None:
+    for options in ({"fork": True}, {"fork": False}):
+        pool = make_pool(size=3, **options)
+        await pool.start()
+        await asyncio.sleep(0.02)
+        await pool.close(grace=5)
+        await until(lambda: children() == set())
+
+
+async def test_the_last_workers_death_fails_who_waits(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await started(make_pool("stays"))
+    monkeypatch.setattr(slot_module, "REPLACE_PATIENCE", 0.2)
+    last = pool.submit(job("a", last=True))
+    await last
+    stuck = pool.submit(job("a"))  # the child does not read any more
+    waits = pool.submit(job("a"))
+
+    async def refuse() -> None:
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(pool._launcher, "launch", refuse)
+    os.kill(pool.pids[0], signal.SIGKILL)
+    with pytest.raises(WorkerFailed):
+        await stuck
+    with pytest.raises(NoWorker):
+        await waits
+    with pytest.raises(NoWorker):
+        pool.submit(job("a"))
+
+
+async def test_a_slow_call_is_logged(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(slot_module, "SLOW_CALL", 0.1)
+    pool = await started(make_pool())
+    await pool.submit(job("a", model="sleep:0.15"))
+    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("slow call")]
+    assert line.startswith("slow call slot=0 seconds=0.")
+    assert line.endswith("cold=true")
+
+
+async def test_a_delta_continues_what_the_child_holds(make_pool: MakePool) -> None:
+    from tests.workers.support import item
+    from tsheadroom.workers.protocol import chain, form_token
+
+    pool = await started(make_pool())
+    reply = await pool.submit(job("ABC", "def"))
+    token = form_token((e.slot, e.text) for e in reply.forms[0].edits)
+    prefix = chain(chain(b"", item("ABC")["digest"]), item("def")["digest"], token).hex()
+    reply = await pool.submit(job("ghi", base=2, prefix=prefix))
+    assert (reply.forms[0].item, reply.notes["length"]) == (2, 3)
+    with pytest.raises(UnknownBase):
+        await pool.submit(job("ghi", base=2, prefix=prefix))
+
+
+async def test_the_same_failure_is_told_once(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "BACKOFF_LAST", 0.01)
+    pool = make_pool("exit", size=3)
+    await pool.start()
+    await until(lambda: pool.stats.restarts >= 6)
+    told = [r for r in caplog.records if "does not start" in r.getMessage()]
+    assert len(told) == 1
+    assert "no Headroom here" in told[0].getMessage()
+
+
+def test_backoff_doubles_up_to_its_limit() -> None:
+    assert [backoff(n) for n in (1, 2, 3, 4)] == [0.2, 0.4, 0.8, 1.6]
+    assert backoff(1000) == 10.0
