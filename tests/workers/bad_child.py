@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 how = sys.argv[1]
 
@@ -30,8 +31,8 @@ if how == "endless-greeting":
         os.write(1, b"x" * 65536)
 if how == "slow":
     time.sleep(0.3)
-if how == "once" and not os.path.exists(sys.argv[2]):
-    open(sys.argv[2], "w").close()
+if how == "once" and not Path(sys.argv[2]).exists():
+    Path(sys.argv[2]).touch()
     sys.exit("not the first time")
 if how == "grandchild":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=-3)

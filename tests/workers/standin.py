@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 
-class OfflineEgressBlocked(BaseException):  # noqa: N818 (Headroom's name for it)
+class OfflineEgressBlocked(BaseException):
     """As Headroom's: not an Exception."""
 
 
@@ -53,7 +54,7 @@ class Conversation:
         notes = {"length": self.length, "pid": os.getpid(), "home": os.environ.get("SECRET", "")}
         return Result(forms, tokens, tokens, notes=notes)
 
-    def refuse(self, indexes: list[int]) -> None:
+    def refuse(self, indexes: Iterable[int]) -> None:
         for index in indexes:
             assert self.items[index] is not None
 

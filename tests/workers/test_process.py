@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from tests.workers.support import MakePool, children, descriptors, job, parents, started, until
 from tsheadroom.workers import NoWorker, Pool, UnknownBase, WorkerFailed
 from tsheadroom.workers import process as process_module

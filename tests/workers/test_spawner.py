@@ -20,7 +20,7 @@ from tests.workers.support import (
     started,
     until,
 )
-from tsheadroom.workers import fallback as fallback_module
+from tsheadroom.workers import WorkerFailed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")
 
@@ -38,10 +38,8 @@ async def test_workers_are_this_process_s_own_children(make_pool: MakePool) -> N
 async def test_a_worker_has_no_descriptor_of_another(make_pool: MakePool) -> None:
     pool = await started(make_pool(size=3))
     _, *workers = pool.pids
-    pipes = [
-        {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if "pipe" in os.readlink(fd)}
-        for pid in workers
-    ]
+    pipes = [{str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()} for pid in workers]
+    pipes = [{name for name in own if name.startswith("pipe:")} for own in pipes]
     assert all(len(own) == 3 for own in pipes)
     assert len(set.union(*pipes)) == 9
 
@@ -84,19 +82,20 @@ async def test_threads_forbid_forking(
     assert "2 threads" in told[0].getMessage()
 
 
-async def test_a_system_that_cannot_fork_starts_workers_by_exec(
+async def test_a_system_without_these_calls_starts_workers_by_exec(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: object) -> None:
-        raise fallback_module.CannotForkError("not here")
-
-    monkeypatch.setattr(fallback_module, "ForkLauncher", refuse)
-    pool = make_pool()
-    monkeypatch.undo()
-    monkeypatch.setattr("tsheadroom.workers.spawner.system.LINUX", False)
-    await started(pool)
+    monkeypatch.setattr("tsheadroom.workers.child.system.LINUX", False)
+    monkeypatch.delattr(os, "pidfd_open")
+    pool = await started(make_pool())
     assert len(pool.pids) == 1
+    worker = pool.pids[0]
+    with pytest.raises(WorkerFailed):
+        await pool.submit(job("a", model="crash"))
+    await until(lambda: pool.ready and worker not in pool.pids)
     assert (await pool.submit(job("a"))).forms
+    await pool.close()
+    assert children() == set()
 
 
 @pytest.mark.parametrize("fork", [True, False])
@@ -122,7 +121,7 @@ async def main():
     await asyncio.sleep(600)
 asyncio.run(main())
 """
-    daemon = subprocess.Popen(
+    daemon = subprocess.Popen(  # noqa: ASYNC220 (it prints one line)
         [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT, text=True
     )
     assert daemon.stdout is not None
@@ -155,7 +154,7 @@ async def test_nothing_is_left_after_many_spawners(make_pool: MakePool) -> None:
     await until(lambda: children() == set(pool.pids))
 
 
-async def test_a_foreign_interpreter_needs_nothing_of_ours(tmp_path: Path) -> None:
+def test_a_foreign_interpreter_needs_nothing_of_ours(tmp_path: Path) -> None:
     """As with --python: no package of ours, none of our dependencies, started elsewhere."""
     script = ROOT / "tsheadroom" / "workers" / "child" / "main.py"
     arguments = f'{{"pipelines": "{STANDIN}"}}'
