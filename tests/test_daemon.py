@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
 import re
@@ -18,73 +16,15 @@ from typing import Any
 
 import pytest
 
+from tests.served import PATIENCE, Served, command, until
 from tsheadroom import daemon
 
-PATIENCE = 60.0  # seconds until something that must happen counts as not happening
 ALLOW = {"action": "allow"}
-
-
-class Served:
-    """`tsheadroom serve --local-addr` on a free port."""
-
-    def __init__(self, directory: Path, *options: str, **env: str) -> None:
-        self.directory = directory
-        self.errors = directory / "stderr"
-        self.lines = directory / "stdout"
-        with self.errors.open("wb") as err, self.lines.open("wb") as out:
-            self.process = subprocess.Popen(
-                command(directory, *options), stdout=out, stderr=err, env=environment(**env)
-            )
-
-    @property
-    def log(self) -> str:
-        return self.errors.read_text()
-
-    @property
-    def port(self) -> int:
-        """Waits until the daemon has said where it listens."""
-        found: list[str] = []
-
-        def said() -> bool:
-            found[:] = re.findall(r'msg="serving plain HTTP.*" addr=\S*:(\d+)', self.log)
-            return bool(found) or self.process.poll() is not None
-
-        until(said)
-        assert found, self.log
-        return int(found[0])
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
-        with contextlib.closing(self.connect()) as connection:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def wait(self) -> int:
-        return self.process.wait(PATIENCE)
-
-
-def command(directory: Path, *options: str) -> list[str]:
-    places = ["--state-dir", str(directory / "state"), "--config", str(directory / "config.json")]
-    local = ["--local-addr", "127.0.0.1:0", "--pool-size", "1"]
-    return [sys.executable, "-m", "tsheadroom", "serve", *places, *local, *options]
 
 
 def environment(**env: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TSHEADROOM_", "TS_"))}
     return {**kept, **env}
-
-
-def until(check: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def fails(directory: Path, *options: str, **env: str) -> str:
@@ -118,9 +58,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for served in started:
-        if served.process.poll() is None:
-            served.process.kill()
-        served.process.wait()
+        served.kill()
 
 
 def hook_call(text: str = "hello") -> bytes:
@@ -137,8 +75,8 @@ def test_a_life(serve: Serve) -> None:
     assert json.loads(served.ask("POST", "/", hook_call())[1]) == ALLOW
     assert served.ask("GET", "/")[0] == 405
     assert "headroom_requests_total 1.0\n" in served.ask("GET", "/metrics")[1]
-    served.signal(signal.SIGTERM)
-    assert served.wait() == 0
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(PATIENCE) == 0
     line = served.lines.read_text()
     assert re.fullmatch(r"request in_msgs=1 in_bytes=\d+ .* -> allow\(noop\)\n", line)
     assert all(re.match(r"time=\S+ level=(INFO|WARN) msg=", li) for li in served.log.splitlines())
@@ -148,8 +86,8 @@ def test_a_life(serve: Serve) -> None:
 def test_without_v_stdout_is_empty(serve: Serve) -> None:
     served = serve()
     assert served.ask("POST", "/", hook_call())[0] == 200
-    served.signal(signal.SIGINT)
-    assert served.wait() == 0
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(PATIENCE) == 0
     assert served.lines.read_text() == ""
 
 
@@ -169,10 +107,10 @@ def test_hangup_reads_the_settings_again(serve: Serve) -> None:
     served = serve()
     before = json.loads(served.ask("GET", "/config")[1])
     (served.directory / "config.json").write_text('{"holdout": 7}')
-    served.signal(signal.SIGHUP)
+    served.process.send_signal(signal.SIGHUP)
     until(lambda: json.loads(served.ask("GET", "/config")[1]) == {**before, "holdout": 7})
     (served.directory / "config.json").write_text("nonsense")
-    served.signal(signal.SIGHUP)
+    served.process.send_signal(signal.SIGHUP)
     until(lambda: "keeping the settings" in served.log)
     assert json.loads(served.ask("GET", "/config")[1])["holdout"] == 7
 
@@ -190,8 +128,8 @@ def test_an_unusable_settings_file_is_a_warning_and_the_defaults(
 def test_settings_put_over_loopback_survive_a_restart(serve: Serve) -> None:
     served = serve()
     assert served.ask("PUT", "/config", b'{"holdout": 9}')[0] == 200
-    served.signal(signal.SIGTERM)
-    served.wait()
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(PATIENCE)
     assert json.loads(serve().ask("GET", "/config")[1])["holdout"] == 9
 
 
@@ -209,7 +147,7 @@ def test_an_open_request_is_answered_while_draining(serve: Serve) -> None:
     body = hook_call()
     with half_a_request(served, body) as connection:
         port = served.port
-        served.signal(signal.SIGTERM)
+        served.process.send_signal(signal.SIGTERM)
         until(lambda: "msg=stopping" in served.log.replace('"', ""))
         until(lambda: refused(port))
         assert served.process.poll() is None
@@ -217,7 +155,7 @@ def test_an_open_request_is_answered_while_draining(serve: Serve) -> None:
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.rstrip().endswith(b'{"action":"allow"}')
-    assert served.wait() == 0
+    assert served.process.wait(PATIENCE) == 0
 
 
 def refused(port: int) -> bool:
@@ -231,27 +169,27 @@ def refused(port: int) -> bool:
 def test_draining_ends_although_a_request_does_not(serve: Serve) -> None:
     served = serve("--drain", "100ms")
     with half_a_request(served, hook_call()):
-        served.signal(signal.SIGTERM)
-        assert served.wait() == 0
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> None:
     served = serve("--drain", "1h")
     with half_a_request(served, hook_call()):
-        served.signal(number)
+        served.process.send_signal(number)
         until(lambda: "waiting for open requests" in served.log)
         time.sleep(2 * daemon.SAME_SIGNAL_SECONDS)
-        served.signal(number)
-        assert served.wait() == 128 + number
+        served.process.send_signal(number)
+        assert served.process.wait(PATIENCE) == 128 + number
 
 
 def test_one_wish_to_stop_may_arrive_twice(serve: Serve) -> None:
     served = serve("--drain", "100ms")
     with half_a_request(served, hook_call()):
-        served.signal(signal.SIGTERM)
-        served.signal(signal.SIGTERM)
-        assert served.wait() == 0
+        served.process.send_signal(signal.SIGTERM)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(PATIENCE) == 0
 
 
 def test_without_headroom_everything_is_allowed_and_the_reason_logged(

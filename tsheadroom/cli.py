@@ -238,7 +238,6 @@ def serve(**options: Any) -> None:
     from tsheadroom.daemon import Daemon  # --help needs none of its parts
 
     logs.configure()
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         asyncio.run(Daemon(_daemon_options(options)).run())
     except TsheadroomError as error:

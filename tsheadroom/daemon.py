@@ -19,6 +19,7 @@ from tsheadroom import __version__, gauges
 from tsheadroom.conversations import Conversations
 from tsheadroom.conversations.store import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.lines import LineOutput
 from tsheadroom.metrics import Metrics
 from tsheadroom.settings import SettingsStore
 from tsheadroom.status import SOCKET_NAME
@@ -266,7 +267,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
 
 def _hook_options(options: Options) -> HookOptions:
     return HookOptions(
-        verbose=sys.stdout if options.verbose else None,
+        verbose=LineOutput(sys.stdout.fileno()) if options.verbose else None,
         gzip_response=options.gzip_response,
         accept_compressed=options.accept_compressed,
         deadline=options.deadline,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.served import PATIENCE, until
 from tests.tailnet.private import NODE_ENVIRONMENT
-from tests.test_daemon import PATIENCE, environment, hook_call, status, until
+from tests.test_daemon import environment, hook_call, status
 from tsheadroom.web.access import DEFAULT_CAPABILITY
 
 if TYPE_CHECKING:
