@@ -150,6 +150,8 @@ class Compression:
                 break
             await asyncio.shield(flight)  # the same request, sent twice: both get the same bytes
         summary.notes[f"turn_{turn.status}"] = 1
+        costly = self._conversations.is_costly
+        turn.fresh = [i for i in turn.fresh if not costly(request.digests[i])]
         if settings.mode in ("freeze", "drain") or not prepared.call.metadata.is_turn:
             _freeze(turn, drain=settings.mode == "drain")
         if not prepared.call.metadata.is_turn:
@@ -184,7 +186,7 @@ class Compression:
             turn.must_store, turn.held = True, 0
             summary.outcome = Outcome.ERROR
             summary.notes[f"worker_{type(error).__name__}"] = 1
-            log.warning("compress failed; new items left alone err=%s", error or "deadline")
+            log.warning("compress failed; new items left alone err=%s", str(error) or "deadline")
         if exchange.refused:
             summary.notes["forms_refused"] = sum(exchange.refused.values())
         await self._record(turn, forms)
@@ -199,7 +201,14 @@ class Compression:
         return await self._call(turn, exchange, exchange.whole(), until)
 
     async def _call(self, turn: Turn, exchange: Exchange, payload: bytes, until: float) -> Reply:
-        job = Job(key=turn.name, payload=payload, context_bytes=exchange.context_bytes())
+        costly = [turn.request.digests[index] for index in exchange.candidates]
+        job = Job(
+            key=turn.name,
+            payload=payload,
+            context_bytes=exchange.context_bytes(),
+            # Also when the caller has long been answered: nobody pays for these items twice.
+            on_killed=lambda: self._conversations.avoid(costly),
+        )
         future = self._workers.submit(job)
         async with asyncio.timeout(max(0.0, until - time.perf_counter())):
             return await future

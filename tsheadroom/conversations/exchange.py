@@ -38,7 +38,12 @@ class Exchange:
     @property
     def worth_asking(self) -> bool:
         """Whether any item at first sight has a text that a worker could shorten."""
-        return any(self._eligible(index) for index in self._turn.fresh)
+        return bool(self.candidates)
+
+    @property
+    def candidates(self) -> list[int]:
+        """The items at first sight that a worker might shorten."""
+        return [index for index in self._turn.fresh if self._eligible(index)]
 
     def delta(self) -> bytes | None:
         """What the conversation's worker does not hold yet; None when no worker holds its start."""
@@ -185,7 +190,7 @@ def _text_at(parts: Sequence[Part], slot: list[Any], call: str) -> str | None:
         value = next((p["input"] for p in parts if p.get("call") == call and "input" in p), None)
         for step in slot[1:]:
             try:
-                value = value[step]
+                value = value[step]  # type: ignore[index]
             except (KeyError, IndexError, TypeError):
                 return None
         return value if isinstance(value, str) else None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import NoWorker, PoolBusy, PoolClosed
+from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .fallback import BestLauncher
 from .launch import MEMORY_LIMIT, Child
 from .messages import Reply
@@ -235,6 +235,8 @@ class Pool:
     def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
         self._running.discard(waiter)
         if isinstance(answer, Exception):
+            if isinstance(answer, WorkerFailed) and answer.killed and waiter.job.on_killed:
+                waiter.job.on_killed()
             _fail(waiter, answer)
         else:
             self._cold_starts += answer.cold_first_call
