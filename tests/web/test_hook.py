@@ -15,6 +15,7 @@ import pytest
 from tests.conversation import call, dumps
 from tests.served import Served, until
 
+POINTER = re.compile(r'"(\[[^"\\]*(?:\\"[^"\\]*)* above\])"')
 LISTING = "".join(f"{n}: a line of a file that is read more than once\n" for n in range(60))
 
 
@@ -194,11 +195,10 @@ def test_every_shape_gives_up_a_repeated_output(daemon: Served, body: Any) -> No
     assert {k: v for k, v in got.items() if k != key} == {k: v for k, v in sent.items() if k != key}
     text = dumps(got).decode()
     assert text.count("59: a line of a file") == 1
-    assert text.count("unchanged: see ") == 1
     # Byte for byte, a restored output gives the client's own body back.
-    pointer = re.search(r'"(\[output unchanged: see [^"\\]*(?:\\"[^"\\]*)*\])"', text)
-    assert pointer
-    restored = text.replace(f'"{pointer[1]}"', dumps(LISTING).decode())
+    pointers = POINTER.findall(text)
+    assert len(pointers) == 1
+    restored = text.replace(f'"{pointers[0]}"', dumps(LISTING).decode())
     assert restored == dumps(sent).decode()
 
 
@@ -209,7 +209,7 @@ def test_an_item_with_a_lone_surrogate_is_left_alone_and_the_rest_proceeds(daemo
     status, text = daemon.ask("POST", "/", raw)
     assert status == 200
     assert rb"\ud83d".decode() in text
-    assert "unchanged: see " in text
+    assert POINTER.search(text)
 
 
 def test_numbers_escapes_and_order_stay_the_clients(daemon: Served) -> None:
@@ -218,7 +218,7 @@ def test_numbers_escapes_and_order_stay_the_clients(daemon: Served) -> None:
     raw = b'{"request_body":{ ' + rest + b', "messages":' + messages + b"}}"
     _, text = daemon.ask("POST", "/", raw)
     assert rest.decode() in text
-    assert "unchanged: see " in text
+    assert POINTER.search(text)
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd", "br"])
