@@ -228,9 +228,21 @@ class Metrics(Collector):
                 "Hook calls that ended in an error (the caller's own body went on).",
                 self.failed,
             ),
-            ("headroom_tokens_input_total", "Tokens of new items before.", self.tokens_before),
-            ("headroom_tokens_saved_total", "Tokens of new items saved.", self.tokens_saved),
-            ("tsheadroom_tokens_after_total", "Tokens of new items after.", self.tokens_after),
+            (
+                "headroom_tokens_input_total",
+                "Tokens of conversations as they came (four bytes a token).",
+                self.tokens_before,
+            ),
+            (
+                "headroom_tokens_saved_total",
+                "Tokens saved of them, by the forms in force.",
+                self.tokens_saved,
+            ),
+            (
+                "tsheadroom_tokens_after_total",
+                "Tokens of conversations as they left.",
+                self.tokens_after,
+            ),
             ("tsheadroom_cold_starts_total", "First calls of a worker.", self.cold_starts),
             ("headroom_inbound_requests_total", "HTTP requests to the hook.", self.inbound),
             (
