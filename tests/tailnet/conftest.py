@@ -1,5 +1,5 @@
 """The private tailnet."""
 
-from tests.tailnet.fixtures import caller, control, serve
+from tests.tailnet.fixtures import caller, control, serve, start_control
 
-__all__ = ["caller", "control", "serve"]
+__all__ = ["caller", "control", "serve", "start_control"]

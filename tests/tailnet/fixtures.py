@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,16 +12,27 @@ from tests.tailnet import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
-def control() -> Iterator[private.ControlServer]:
-    """A control server that lets any node in."""
+def start_control() -> Iterator[Callable[..., private.ControlServer]]:
+    """Starts control servers with flags of their own."""
     private.build()
-    server = private.ControlServer()
-    yield server
-    server.close()
+    servers: list[private.ControlServer] = []
+
+    def start(*flags: str) -> private.ControlServer:
+        servers.append(private.ControlServer(*flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def control(start_control: Callable[..., private.ControlServer]) -> private.ControlServer:
+    """A control server that lets any node in."""
+    return start_control()
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +64,6 @@ class Served(private.Process):
     @property
     def threads(self) -> int:
         """Its OS threads."""
-        from pathlib import Path
-
         return sum(1 for _ in Path(f"/proc/{self.pid}/task").iterdir())
 
 

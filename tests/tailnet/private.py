@@ -115,9 +115,9 @@ class ControlServer(Process):
         """What a person does at a login URL."""
         self._post("login", url)
 
-    def expire_keys(self, expired: bool) -> None:
-        """Let all node keys expire, or be valid again."""
-        self._post(f"expire?on={int(expired)}", "")
+    def expire_keys(self) -> None:
+        """Let the node keys that there are expire."""
+        self._post("expire", "")
 
     def tag(self, hostname: str, *tags: str) -> None:
         """Make a node a tagged one."""

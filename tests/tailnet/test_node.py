@@ -183,52 +183,43 @@ def test_a_node_keeps_its_address_over_a_restart(
 
 
 def test_without_a_key_the_login_url_is_said_and_again_when_the_key_expires(
-    serve: Callable[..., Served],
+    serve: Callable[..., Served], start_control: Callable[..., ControlServer]
 ) -> None:
-    control = ControlServer("-require-auth")
-    try:
-        node = serve(control.url, "--no-wait")
+    control = start_control("-require-auth")
+    node = serve(control.url, "--no-wait")
 
-        def urls() -> list[str]:
-            return re.findall(r"WARNING \S+ to add this node.* at (\S+)", node.log.read_text())
+    def urls() -> list[str]:
+        return re.findall(r"WARNING \S+ to add this node.* at (\S+)", node.log.read_text())
 
-        def states() -> list[str]:
-            return re.findall(r"state=(\w+)", node.log.read_text())
+    def states() -> list[str]:
+        return re.findall(r"tailnet node state=(\w+)", node.log.read_text())
 
-        until(urls, "the login URL is said")
-        assert states()[-1:] == ["NeedsLogin"]
-        control.log_in(urls()[-1])
-        until(lambda: states()[-1] == "Running", "the node runs after the login")
-        said = len(urls())
-        control.expire_keys(True)
-        until(lambda: len(urls()) > said, "the login URL is said again")
-        assert "the node's key has expired" in node.log.read_text()
-        control.expire_keys(False)
-        control.log_in(urls()[-1])
-        until(lambda: states()[-1] == "Running", "the node runs again")
-    finally:
-        control.close()
+    until(urls, "the login URL is said")
+    assert states()[-1:] == ["NeedsLogin"]
+    control.log_in(urls()[-1])
+    until(lambda: states()[-1] == "Running", "the node runs after the login")
+    said = len(urls())
+    control.expire_keys()
+    until(lambda: len(urls()) > said, "the login URL is said again")
+    assert "the node's key has expired" in node.log.read_text()
+    control.log_in(urls()[-1])
+    until(lambda: states()[-1] == "Running", "the node runs again")
 
 
-def test_a_refused_key_is_said_with_what_to_do(serve: Callable[..., Served]) -> None:
-    control = ControlServer("-require-authkey=right")
-    try:
-        node = serve(control.url, "--no-wait", "--key", "wrong")
-        until(lambda: "make a new one" in node.log.read_text(), "the advice")
-        assert "invalid authkey" in node.log.read_text()
-    finally:
-        control.close()
+def test_a_refused_key_is_said_with_what_to_do(
+    serve: Callable[..., Served], start_control: Callable[..., ControlServer]
+) -> None:
+    node = serve(start_control("-require-authkey=right").url, "--no-wait", "--key", "wrong")
+    until(lambda: "make a new one" in node.log.read_text(), "the advice")
+    assert "invalid authkey" in node.log.read_text()
 
 
 def test_a_control_server_that_comes_late_is_waited_for(
-    serve: Callable[..., Served], caller: Caller
+    serve: Callable[..., Served], start_control: Callable[..., ControlServer]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     node = serve(f"http://127.0.0.1:{port}", "--no-wait", "--key", "any")
     until(lambda: "control server can be reached" in node.log.read_text(), "the advice")
-    control = ControlServer(f"-listen=127.0.0.1:{port}")
-    try:
-        until(lambda: "state=Running" in node.log.read_text(), "the node runs")
-    finally:
-        control.close()
+    start_control(f"-listen=127.0.0.1:{port}")
+    until(lambda: "state=Running" in node.log.read_text(), "the node runs")

@@ -26,6 +26,9 @@ _EXPLAIN_SECONDS = 15.0
 # The same sentence is said again after this long: it would otherwise scroll out of sight.
 SAY_AGAIN_SECONDS = 300.0
 
+# Reasons may carry a detail that differs each time: no topic is spoken of more often than this.
+_SAME_TOPIC_SECONDS = 30.0
+
 
 class Watch:
     """What is known of one node; follow() keeps it true."""
@@ -34,7 +37,7 @@ class Watch:
         self._has_key = has_key
         self._clock = clock
         self._asked_for_url = False
-        self._said: dict[str, float] = {}
+        self._said: dict[str, tuple[str, float]] = {}
         self.state = "NoState"
         self.up = asyncio.Event()  # set once it has run
 
@@ -51,17 +54,17 @@ class Watch:
                     self.note(event)
                 log.debug("the node's event bus ended")
             except LocalApiFailed as error:
-                self._say(str(error))
+                self._say("api", str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def note(self, event: Event) -> None:
         """Take in what the node says."""
         if event.error:
-            self._say(f"the node reports: {event.error}")
+            self._say("error", f"the node reports: {event.error}")
         if event.state is not None and event.state != self.state:
             self._enter(event.state)
         if event.login_url:
-            self._say(f"to add this node to the tailnet, log in at {event.login_url}")
+            self._say(event.login_url, login_advice(event.login_url))
 
     def _enter(self, state: str) -> None:
         before, self.state = self.state, state
@@ -80,7 +83,7 @@ class Watch:
                 try:
                     await self._explain_once(api)
                 except LocalApiFailed as error:
-                    self._say(str(error))
+                    self._say("api", str(error))
             await asyncio.sleep(URL_SECONDS if self.state == "NeedsLogin" else _EXPLAIN_SECONDS)
 
     async def _explain_once(self, api: LocalApi) -> None:
@@ -88,13 +91,22 @@ class Watch:
         if status.state == "NeedsLogin" and not status.auth_url and not self._asked_for_url:
             self._asked_for_url = True
             await api.log_in()
-        self._say(advice(status, has_key=self._has_key))
+            return  # its URL comes as an event
+        topic = status.auth_url or f"not running: {status.state}"
+        self._say(topic, advice(status, has_key=self._has_key))
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, topic: str, sentence: str) -> None:
         now = self._clock()
-        if now - self._said.get(sentence, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
-            self._said[sentence] = now
+        before, when = self._said.get(topic, ("", -SAY_AGAIN_SECONDS))
+        pause = SAY_AGAIN_SECONDS if sentence == before else _SAME_TOPIC_SECONDS
+        if now - when >= pause:
+            self._said[topic] = (sentence, now)
             log.warning("%s", sentence)
+
+
+def login_advice(url: str) -> str:
+    """What a person does with a login URL."""
+    return f"to add this node to the tailnet, log in at {url}"
 
 
 def advice(status: Status, *, has_key: bool) -> str:
@@ -103,7 +115,7 @@ def advice(status: Status, *, has_key: bool) -> str:
     if status.state == "NeedsMachineAuth":
         return "the node waits for an administrator's approval in the tailnet's admin console"
     if status.state == "NeedsLogin" and status.auth_url:
-        return f"to add this node to the tailnet, log in at {status.auth_url}"
+        return login_advice(status.auth_url)
     if status.state == "NeedsLogin" and has_key:
         return (
             "the auth key does not log the node in: make a new one, or check that the control"

@@ -16,9 +16,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"tailscale.com/tailcfg"
 	"tailscale.com/tstest/integration/testcontrol"
+	"tailscale.com/types/key"
 	"tailscale.com/types/logger"
 )
 
@@ -63,6 +65,7 @@ func main() {
 
 // routes adds an administrator's wishes to what nodes ask.
 func routes(control *testcontrol.Server) http.Handler {
+	expired := map[key.NodePublic]bool{} // one request at a time: the administrator is one test
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.HandleFunc("POST /test/grants", func(w http.ResponseWriter, r *http.Request) {
@@ -75,12 +78,23 @@ func routes(control *testcontrol.Server) http.Handler {
 	})
 	mux.HandleFunc("POST /test/login", func(w http.ResponseWriter, r *http.Request) {
 		url, _ := io.ReadAll(r.Body)
+		// The key that a node logs in with inherits the old one's expiry otherwise.
+		for _, n := range control.AllNodes() {
+			if !n.KeyExpiry.IsZero() && !expired[n.Key] {
+				n.KeyExpiry = time.Time{}
+				control.UpdateNode(n)
+			}
+		}
 		if !control.CompleteAuth(strings.TrimSpace(string(url))) {
 			http.Error(w, "no node waits for a login there", http.StatusNotFound)
 		}
 	})
 	mux.HandleFunc("POST /test/expire", func(w http.ResponseWriter, r *http.Request) {
-		control.SetExpireAllNodes(r.FormValue("on") != "0")
+		for _, n := range control.AllNodes() {
+			expired[n.Key] = true
+			n.KeyExpiry = time.Now().Add(-time.Minute)
+			control.UpdateNode(n)
+		}
 	})
 	mux.HandleFunc("POST /test/tags", func(w http.ResponseWriter, r *http.Request) {
 		tags := strings.FieldsFunc(r.FormValue("tags"), func(c rune) bool { return c == ',' })
