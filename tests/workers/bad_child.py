@@ -71,6 +71,8 @@ for line in sys.stdin.buffer:
         say(json.dumps({"id": number, "ok": False, "error": "why", "error_type": "Whatever"}))
     elif how == "unknown":
         say(json.dumps({"id": number, "ok": False, "error": "?", "error_type": "unknown_base"}))
+    elif how == "long-rubbish":
+        say("}" * 3_000_000)
     elif how == "long":
         answer["result"]["forms"] = [
             {"item": i, "edits": [{"slot": ["content"], "text": "x" * 100_000}]} for i in range(60)

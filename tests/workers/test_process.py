@@ -117,6 +117,15 @@ async def test_a_large_reply_arrives_whole(make_pool: MakePool) -> None:
     reply = await pool.submit(job("a"))
     assert [form.item for form in reply.forms] == list(range(60))
     assert all(len(form.edits[0].text) == 100_000 for form in reply.forms)
+    assert reply.slot == 0
+
+
+async def test_a_long_broken_reply_is_noticed(make_pool: MakePool) -> None:
+    pool = await started(make_pool("long-rubbish"))
+    pid = pool.pids[0]
+    with pytest.raises(WorkerFailed, match="a broken line"):
+        await pool.submit(job("a"))
+    await replaced(pool, pid)
 
 
 async def grandchild_of(pid: int) -> int:

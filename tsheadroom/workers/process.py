@@ -14,7 +14,7 @@ import msgspec
 
 from .death import Death, describe
 from .errors import SpawnFailed, WorkerFailed
-from .messages import Envelope, Ready, decode_envelope, decode_ready
+from .messages import SLICE_BYTES, Envelope, Ready, decode_envelope, decode_in_slices, decode_ready
 from .pipes import PipeReader, PipeWriter
 from .stderr import StderrLog
 
@@ -66,6 +66,7 @@ class Worker:
         self._number = 0
         self._on_done: Callable[[Outcome], None] | None = None
         self._cap_timer: asyncio.TimerHandle | None = None
+        self._decoding: asyncio.Task[None] | None = None
         self.stderr = StderrLog(f"worker slot={slot} pid={spawned.pid}")
         self._requests = PipeWriter(spawned.stdin)
         self._replies = PipeReader(spawned.stdout, self._hear, self._hang_up)
@@ -156,11 +157,21 @@ class Worker:
             self.ready.set_result(ready)
 
     def _hear_reply(self, line: bytes) -> None:
+        if len(line) > SLICE_BYTES:
+            self._decoding = self._loop.create_task(self._hear_long_reply(line))
+            return
         try:
-            envelope = decode_envelope(line)
+            self._take(decode_envelope(line))
         except msgspec.DecodeError as error:
             self.kill(f"a broken line: {error}", "protocol")
-            return
+
+    async def _hear_long_reply(self, line: bytes) -> None:
+        try:
+            self._take(await decode_in_slices(line))
+        except msgspec.DecodeError as error:
+            self.kill(f"a broken line: {error}", "protocol")
+
+    def _take(self, envelope: Envelope) -> None:
         if envelope.id != self._number:
             self.kill(f"an answer to request {envelope.id} of {self._number}", "protocol")
             return
