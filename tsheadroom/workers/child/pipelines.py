@@ -1,0 +1,273 @@
+"""Turns the new items of a conversation into their forms: the compression, as the loop sees it.
+
+A form is decided from what stands before it and never again; so a conversation here is only ever
+added to, and what it knows is what the provider was sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from tsheadroom.workers import pointers
+from tsheadroom.workers.child import commands, forms, tokens
+from tsheadroom.workers.child.folds import Index, Target
+from tsheadroom.workers.child.lossless import Lossless
+from tsheadroom.workers.child.settings import Settings
+from tsheadroom.workers.naming import Call, Calls, written_texts
+
+log = logging.getLogger(__name__)
+
+MIN_TARGET_CHARS = 100  # a shorter text is never worth pointing at
+_FAILED = "<tool_use_error>"  # a failure that the client did not flag as one
+_SMALL = 600  # bytes of bookkeeping an item, measured
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of the new items of one request; `forms` name items relative to those given."""
+
+    forms: list[dict[str, Any]] = field(default_factory=list)
+    tokens_before: int = 0
+    tokens_after: int = 0
+    transforms_applied: list[str] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def note(self, name: str) -> None:
+        self.notes[name] = self.notes.get(name, 0) + 1
+
+
+class Compressor:
+    """The compression of one process: Headroom's pipelines, built once."""
+
+    headroom_version: str = metadata.version("headroom-ai")
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self.lossless = Lossless()
+
+    def warm_up(self) -> None:
+        """Pay what the first call costs: vocabularies, lazy imports, patterns."""
+        rows = ",\n".join(
+            f'{{"name": "file {at}", "size": {at * 77}, "kind": "x"}}' for at in range(40)
+        )
+        listing = "\n".join(
+            f"src/module_{at % 5}.py:{at}: def function_{at}():" for at in range(60)
+        )
+        for text in (f"[{rows}]", listing, "word " * 300):
+            conversation = self.conversation()
+            use = {"kind": "tool_use", "call": "c", "name": "Bash", "input": {"command": "warm up"}}
+            part = {"kind": "tool_result", "slot": [0], "call": "c", "text": text, "error": False}
+            conversation.context({"role": "assistant", "parts": [use]})
+            conversation.compress([{"role": "user", "parts": [part]}], "", {})
+
+    def conversation(self) -> Conversation:
+        return Conversation(self)
+
+
+@dataclass(slots=True)
+class _Place:
+    """A text of the last request, to be able to put its original back."""
+
+    item: int
+    slot: list[str | int]
+    call: Call
+    original: str
+    target: Target | None
+
+
+class Conversation:
+    """What a child holds of one conversation: its tool calls, and where which lines stand."""
+
+    def __init__(self, compressor: Compressor) -> None:
+        self.length = 0
+        self._compressor = compressor
+        self._calls = Calls()
+        self._index = Index()
+        self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
+        self._answered: set[str] = set()
+        self._folded: set[tuple[str, str]] = set()  # what was last read with folds in it
+        self._last: list[_Place] = []
+        self._imitated = False  # the agent wrote a pointer into a file: no folds any more
+        self._told = False
+
+    @property
+    def size(self) -> int:
+        """Bytes held, about."""
+        return self._index.size + self.length * _SMALL
+
+    def context(self, item: Mapping[str, Any]) -> None:
+        """Take in an item that is forwarded as it stands here."""
+        for part in item["parts"]:
+            if part["kind"] == "tool_use":
+                self._use(part)
+            elif part["kind"] == "tool_result":
+                self._forwarded(part, str(part["text"]))
+        self.length += 1
+
+    def compress(
+        self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
+    ) -> Result:
+        """Decide the forms of new items, in order, and hold them as forwarded with these forms."""
+        settings, result = Settings.of(config), Result()
+        self._last = []
+        for at, item in enumerate(items):
+            if item.get("context") or item.get("role") == "assistant":
+                self.context(item)
+                continue
+            edits = [
+                edit
+                for part in item["parts"]
+                if (edit := self._part(part, settings, result)) is not None
+            ]
+            if edits:
+                result.forms.append({"item": at, "edits": edits})
+            self.length += 1
+        if self._imitated and not self._told:
+            self._told = True
+            result.note("folds_off")
+            log.warning(
+                "a fold pointer was written into a file; no more folds in this conversation"
+            )
+        return result
+
+    def refuse(self, indexes: Iterable[int]) -> None:
+        """Put back the originals of items of the last request, by absolute index."""
+        refused = set(indexes)
+        for place in self._last:
+            if place.item in refused:
+                if place.target is not None:
+                    place.target.alive = False
+                self._add(place.item, place.slot, place.call, 0, place.original)
+                self._folded.discard(_reading(place.call) or ("", ""))
+        self._last = [place for place in self._last if place.item not in refused]
+
+    def _use(self, part: Mapping[str, Any]) -> None:
+        """A tool call: known by name at once, its text a target once it is known to have worked."""
+        call = self._calls.add(part)
+        inputs = part.get("input")
+        if not self._imitated and _holds_pointer(inputs):
+            self._imitated = True
+        texts = [(self.length, way, text) for way, text in written_texts(inputs)]
+        call.writes = bool(texts)
+        if texts:
+            self._pending[call.id] = texts
+
+    def _part(
+        self, part: dict[str, Any], settings: Settings, result: Result
+    ) -> dict[str, Any] | None:
+        if part["kind"] not in ("text", "tool_result"):
+            return None
+        text: str = part["text"]
+        before = tokens.count(text)
+        result.tokens_before += before
+        result.tokens_after += before
+        call = self._calls.by_id.get(part.get("call", ""))
+        if part["kind"] == "text" or call is None:
+            return None
+        failed = _failed(part)
+        self._written(call, failed)
+        draft = self._draft(text, call, failed, settings, result)
+        edit = None
+        if draft is not None and draft.text != text:
+            after = tokens.count(draft.text)
+            if after < before and len(draft.text.encode("utf-8", "surrogatepass")) < len(
+                text.encode("utf-8", "surrogatepass")
+            ):
+                result.tokens_after += after - before
+                result.transforms_applied += draft.transforms
+                edit = {
+                    "slot": part["slot"],
+                    "text": draft.text,
+                    "pointers": draft.pointers,
+                    "transforms": draft.transforms,
+                    "lossy": draft.lossy,
+                }
+            else:
+                result.note("not_smaller")
+        target = self._settle(part, call, failed, edit["text"] if edit else text)
+        if edit:
+            self._last.append(_Place(self.length, part["slot"], call, text, target))
+        return edit
+
+    def _draft(
+        self, text: str, call: Call, failed: bool, settings: Settings, result: Result
+    ) -> forms.Draft | None:
+        if call.tool in settings.exclude_tools:
+            return None
+        if pointers.imitated(text):
+            result.note("imitation")
+            return None
+        draft = forms.Draft(text)
+        forms.tidy(draft, call, settings)
+        if failed:
+            return draft  # what went wrong is read closely, and is not what stands in a file
+        again = _reading(call) in self._folded
+        if settings.folds and not self._imitated and not again:
+            forms.fold(draft, call, self._calls, self._index, settings)
+        if settings.lossless:
+            forms.headroom(draft, call, self._compressor.lossless)
+        return draft
+
+    def _forwarded(self, part: Mapping[str, Any], text: str) -> None:
+        call = self._calls.by_id.get(part.get("call", ""))
+        if call is not None:
+            failed = _failed(part)
+            self._written(call, failed)
+            self._settle(part, call, failed, text)
+
+    def _written(self, call: Call, failed: bool) -> None:
+        """The call has its answer: what it wrote stands in a file now, or does not."""
+        texts = self._pending.pop(call.id, [])
+        if texts and not failed:
+            self._folded.discard(("", call.path))
+        for number, (item, way, text) in enumerate(texts, 1):
+            if not failed:
+                self._add(item, way, call, number, text)
+
+    def _settle(
+        self, part: Mapping[str, Any], call: Call, failed: bool, text: str
+    ) -> Target | None:
+        """An output stands in the outgoing conversation as `text` from now on."""
+        reading = _reading(call)
+        if not failed and reading is not None:
+            if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
+                self._folded.add(reading)
+            else:
+                self._folded.discard(reading)
+        if failed or call.id in self._answered:
+            return None
+        self._answered.add(call.id)
+        return self._add(self.length, part["slot"], call, 0, text)
+
+    def _add(
+        self, item: int, slot: list[str | int], call: Call, written: int, text: str
+    ) -> Target | None:
+        if len(text) < MIN_TARGET_CHARS:
+            return None
+        target = Target(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
+        self._index.add(target, text)
+        return target
+
+
+def _reading(call: Call) -> tuple[str, str] | None:
+    """What file an output is a reading of, if of one; a path is the same whichever tool reads."""
+    if not commands.prints_file(call) or call.writes:
+        return None
+    return ("", call.path) if call.path else (call.tool, call.label)
+
+
+def _failed(part: Mapping[str, Any]) -> bool:
+    return bool(part.get("error")) or str(part["text"]).startswith(_FAILED)
+
+
+def _holds_pointer(value: Any) -> bool:
+    """Whether a pointer stands anywhere in a tool call's input."""
+    if isinstance(value, str):
+        return pointers.imitated(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_pointer, value.values()))
+    return isinstance(value, list) and any(map(_holds_pointer, value))

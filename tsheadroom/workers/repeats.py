@@ -1,0 +1,110 @@
+"""Blocks of lines that come again within one output: a compiler's warning, the same stack.
+
+    [4 lines again, from "warning: using single-quoted strings to"]
+
+The quotation is the beginning of the first of these lines, so that a reader finds them without
+counting. Standard library only, because the daemon checks folds of such outputs by the same rule.
+"""
+
+from __future__ import annotations
+
+import re
+
+MIN_LINES = 3  # as in Headroom's own fold of repeated blocks
+MIN_SAVED = 80  # characters less by one line, or it is not worth the reader's while
+MAX_LINES = 20_000  # a longer output is nobody's reading
+_KEY = 12  # characters of a line by which its first occurrence is looked up
+_CANDIDATES = 64  # lines kept of one beginning, so that looking one up is bounded
+_QUOTED = 40
+_LINE = re.compile(r'\[(\d+) lines again, from "(.+)"\]')
+# Anything like such a line in a text that we did not write.
+IMITATION = re.compile(r'\d lines again, from "')
+
+
+class _Beginnings:
+    """Which line of an output is the first to begin with a quotation, indentation aside."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[tuple[int, str]]] = {}
+
+    def add(self, at: int, line: str) -> None:
+        stripped = line.strip()
+        same = self._lines.setdefault(stripped[:_KEY], [])
+        if len(same) < _CANDIDATES:
+            same.append((at, stripped))
+
+    def find(self, quotation: str) -> int | None:
+        for at, line in self._lines.get(quotation[:_KEY], []):
+            if line.startswith(quotation):
+                return at
+        return None
+
+
+def fold(text: str) -> str:
+    """The text with blocks that came before replaced by a line that quotes them."""
+    lines = text.split("\n")
+    if not 2 * MIN_LINES <= len(lines) <= MAX_LINES or IMITATION.search(text) is not None:
+        return text
+    out: list[str] = []
+    kept = [True] * len(lines)  # whether a line stands in the outgoing text itself
+    blocks: dict[tuple[str, ...], int] = {}
+    beginnings = _Beginnings()
+    at = 0
+    while at < len(lines):
+        block = tuple(lines[at : at + MIN_LINES])
+        first = blocks.get(block) if len(block) == MIN_LINES else None
+        count = 0 if first is None else _common(lines, kept, first, at)
+        line = "" if first is None else _quote(lines, first, count, beginnings)
+        if line and sum(map(len, lines[at : at + count])) + count - 1 - len(line) >= MIN_SAVED:
+            out.append(line)
+            kept[at : at + count] = [False] * count
+            at += count
+            continue
+        out.append(lines[at])
+        beginnings.add(at, lines[at])
+        if at >= MIN_LINES - 1:
+            start = at - MIN_LINES + 1
+            if all(kept[start : at + 1]):
+                blocks.setdefault(tuple(lines[start : at + 1]), start)
+        at += 1
+    folded = "\n".join(out)
+    return folded if len(out) < len(lines) and unfold(folded) == text else text
+
+
+def _common(lines: list[str], kept: list[bool], first: int, at: int) -> int:
+    count = 0
+    while (
+        at + count < len(lines)
+        and first + count < at
+        and kept[first + count]
+        and lines[first + count] == lines[at + count]
+    ):
+        count += 1
+    return count
+
+
+def _quote(lines: list[str], first: int, count: int, beginnings: _Beginnings) -> str:
+    quotation = lines[first].strip()[:_QUOTED].rstrip()
+    if len(quotation) < _KEY or beginnings.find(quotation) != first:
+        return ""
+    return f'[{count} lines again, from "{quotation}"]'
+
+
+def unfold(text: str) -> str:
+    """Undo `fold`."""
+    out: list[str] = []
+    beginnings = _Beginnings()
+    for line in text.split("\n"):
+        match = _LINE.fullmatch(line)
+        first = beginnings.find(match[2]) if match else None
+        if match is None or first is None:
+            beginnings.add(len(out), line)
+            out.append(line)
+        else:
+            out += out[first : first + int(match[1])]
+    return "\n".join(out)
+
+
+def is_fold(line: str) -> bool:
+    """Whether a line stands for others of its own output."""
+    return line.startswith("[") and _LINE.fullmatch(line) is not None
