@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from tests.served import Served
+from tests.served import Served, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +62,8 @@ def send(served: Served, body: bytes, method: str = "POST", **headers: str) -> A
 
 def line_of(served: Served, act: Callable[[], object]) -> str:
     """The -v line that something prints, durations replaced."""
+    # An answer arrives before its line is printed: let earlier requests come to their end.
+    until(lambda: served.metric("headroom_inbound_requests_active") == 0)
     before = len(served.lines.read_text().splitlines())
     act()
     line = served.printed(before + 1)[before]
