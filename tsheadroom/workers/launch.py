@@ -22,9 +22,6 @@ MEMORY_LIMIT = 1024 * 1024 * 1024
 """Private memory of one worker: eight times what a warm one with full caches has, and two of
 them cannot take a small machine down. An allocation beyond it fails the call."""
 
-MEMORY_LIMIT_ML = 4 * MEMORY_LIMIT
-"""The text compressor's model and its arenas take a gigabyte by themselves."""
-
 
 @dataclass(frozen=True, slots=True)
 class Child:

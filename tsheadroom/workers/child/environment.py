@@ -1,7 +1,6 @@
 """The environment in which Headroom stays offline and writes no file.
 
-Each variable was found by watching what Headroom 0.42 opens and connects to; see the table in
-docs/architecture.md. The daemon passes it at exec, and the child sets it again before the import,
+Each variable was found by watching what Headroom 0.42 opens and connects to. The daemon passes it at exec, and the child sets it again before the import,
 because the place of the vocabularies is known only in the child's own interpreter.
 """
 
