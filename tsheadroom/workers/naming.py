@@ -71,7 +71,7 @@ class Calls:
         return call
 
     def name(self, call: Call, own: Call, written: int) -> str:
-        """The name, in an output of `own`, of a call's result (`written` 0) or n-th text written."""
+        """The name, in an output of `own`, of a call's result (`written` 0) or n-th text."""
         if call.path:
             label = next(
                 (e for e in endings(call.path) if self._paths.get(e) == call.path), call.path

@@ -18,8 +18,7 @@ _SEARCHERS = frozenset(
     ("grep", "egrep", "fgrep", "rg", "ag", "ack", "find", "ls", "tree", "jq", "wc", "sort", "uniq"),
 )
 _SILENT = frozenset(
-    ("cut", "tr", "tee", "xargs", "echo", "printf", "cd", "pushd", "popd", "true", "env", "export")
-    + ("set", "source"),
+    ("cut", "tr", "tee", "xargs", "echo", "printf", "cd", "pushd", "popd", "true", "export", "set"),
 )
 _READERS = _PRINTERS | _SEARCHERS | _SILENT
 _SPLIT = re.compile(r"\|\|?|&&?|;|\n|\$\(|`")

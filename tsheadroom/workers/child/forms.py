@@ -9,6 +9,7 @@ from tsheadroom.workers import jsontext, numbering, pointers, repeats, terminal
 from tsheadroom.workers.child import commands, listings
 from tsheadroom.workers.child.folds import SAME_CHARS, Folder, Index, Run, Target
 from tsheadroom.workers.child.lossless import Lossless
+from tsheadroom.workers.child.lossy import Lossy
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls
 from tsheadroom.workers.numbering import Lines
@@ -105,6 +106,16 @@ def _pointer(
     if calls.find(name, call) != (target.call, target.written):
         return None
     return pointer if pointers.place(there, pointer) == run.first else None
+
+
+def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings) -> None:
+    """Headroom's removing compressors; only where nothing was folded, or pointers could be hit."""
+    if draft.pointers:
+        return
+    text, names = lossy.compress_output(call, draft.text, settings)
+    if names and len(text) < len(draft.text):
+        draft.text, draft.lossy = text, True
+        draft.transforms += names
 
 
 def headroom(draft: Draft, call: Call, lossless: Lossless) -> None:

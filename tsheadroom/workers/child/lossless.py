@@ -15,6 +15,7 @@ from headroom.parser import CCR_RETRIEVAL_MARKER_RE
 from headroom.transforms.content_router import ContentRouter, ContentRouterConfig
 from headroom.transforms.pipeline import TransformPipeline
 
+from tsheadroom.workers.child import proofs
 from tsheadroom.workers.naming import Call
 
 log = logging.getLogger(__name__)
@@ -120,4 +121,5 @@ class Lossless:
             return text, []
         if marked(shorter) and not marked(text):
             return text, []
-        return shorter, [name for name in result.transforms_applied if name != "router:noop"]
+        names = [name for name in result.transforms_applied if name != "router:noop"]
+        return (shorter, names) if proofs.same(text, shorter, names) else (text, [])

@@ -16,6 +16,7 @@ from tsheadroom.workers import pointers
 from tsheadroom.workers.child import commands, forms, tokens
 from tsheadroom.workers.child.folds import Index, Target
 from tsheadroom.workers.child.lossless import Lossless
+from tsheadroom.workers.child.lossy import Lossy
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls, written_texts
 
@@ -48,6 +49,7 @@ class Compressor:
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
         self.lossless = Lossless()
+        self.lossy = Lossy()
 
     def warm_up(self) -> None:
         """Pay what the first call costs: vocabularies, lazy imports, patterns."""
@@ -121,7 +123,7 @@ class Conversation:
             edits = [
                 edit
                 for part in item["parts"]
-                if (edit := self._part(part, settings, result)) is not None
+                if (edit := self._part(part, item["role"], settings, result)) is not None
             ]
             if edits:
                 result.forms.append({"item": at, "edits": edits})
@@ -157,37 +159,28 @@ class Conversation:
             self._pending[call.id] = texts
 
     def _part(
-        self, part: dict[str, Any], settings: Settings, result: Result
+        self, part: dict[str, Any], role: str, settings: Settings, result: Result
     ) -> dict[str, Any] | None:
-        if part["kind"] not in ("text", "tool_result"):
+        if part["kind"] == "tool_result":
+            call = self._calls.by_id.get(part.get("call", ""))
+            if call is not None:
+                return self._output(part, call, settings, result)
+        elif part["kind"] != "text":
             return None
         text: str = part["text"]
-        before = tokens.count(text)
-        result.tokens_before += before
-        result.tokens_after += before
-        call = self._calls.by_id.get(part.get("call", ""))
-        if part["kind"] == "text" or call is None:
-            return None
+        draft = forms.Draft(text)
+        if settings.lossy and part["kind"] == "text":
+            shorter, names = self._compressor.lossy.compress_text(role, text, settings)
+            draft = forms.Draft(shorter, names, lossy=True)
+        return _edit(part, draft, result)
+
+    def _output(
+        self, part: dict[str, Any], call: Call, settings: Settings, result: Result
+    ) -> dict[str, Any] | None:
+        text: str = part["text"]
         failed = _failed(part)
         self._written(call, failed)
-        draft = self._draft(text, call, failed, settings, result)
-        edit = None
-        if draft is not None and draft.text != text:
-            after = tokens.count(draft.text)
-            if after < before and len(draft.text.encode("utf-8", "surrogatepass")) < len(
-                text.encode("utf-8", "surrogatepass")
-            ):
-                result.tokens_after += after - before
-                result.transforms_applied += draft.transforms
-                edit = {
-                    "slot": part["slot"],
-                    "text": draft.text,
-                    "pointers": draft.pointers,
-                    "transforms": draft.transforms,
-                    "lossy": draft.lossy,
-                }
-            else:
-                result.note("not_smaller")
+        edit = _edit(part, self._draft(text, call, failed, settings, result), result)
         target = self._settle(part, call, failed, edit["text"] if edit else text)
         if edit:
             self._last.append(_Place(self.length, part["slot"], call, text, target))
@@ -195,13 +188,13 @@ class Conversation:
 
     def _draft(
         self, text: str, call: Call, failed: bool, settings: Settings, result: Result
-    ) -> forms.Draft | None:
+    ) -> forms.Draft:
+        draft = forms.Draft(text)
         if call.tool in settings.exclude_tools:
-            return None
+            return draft
         if pointers.imitated(text):
             result.note("imitation")
-            return None
-        draft = forms.Draft(text)
+            return draft
         forms.tidy(draft, call, settings)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
@@ -210,6 +203,8 @@ class Conversation:
             forms.fold(draft, call, self._calls, self._index, settings)
         if settings.lossless:
             forms.headroom(draft, call, self._compressor.lossless)
+        if settings.lossy:
+            forms.shorten(draft, call, self._compressor.lossy, settings)
         return draft
 
     def _forwarded(self, part: Mapping[str, Any], text: str) -> None:
@@ -258,6 +253,34 @@ def _reading(call: Call) -> tuple[str, str] | None:
     if not commands.prints_file(call) or call.writes:
         return None
     return ("", call.path) if call.path else (call.tool, call.label)
+
+
+def _edit(part: Mapping[str, Any], draft: forms.Draft, result: Result) -> dict[str, Any] | None:
+    """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
+    text: str = part["text"]
+    before = after = tokens.count(text)
+    edit = None
+    if draft.text != text:
+        shorter = tokens.count(draft.text)
+        if shorter < before and _bytes(draft.text) < _bytes(text):
+            after = shorter
+            result.transforms_applied += draft.transforms
+            edit = {
+                "slot": part["slot"],
+                "text": draft.text,
+                "pointers": draft.pointers,
+                "transforms": draft.transforms,
+                "lossy": draft.lossy,
+            }
+        else:
+            result.note("not_smaller")
+    result.tokens_before += before
+    result.tokens_after += after
+    return edit
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _failed(part: Mapping[str, Any]) -> bool:
