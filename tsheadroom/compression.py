@@ -176,11 +176,11 @@ class Compression:
             raise
 
     async def _decide(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
-        forms: dict[int, decisions.Form] = {}
         try:
-            reply = await self._ask(turn, exchange, until)
-            _describe_reply(reply, summary)
-            forms = exchange.accept(reply)
+            for stop in exchange.stops():
+                reply = await self._ask(turn, exchange, stop, until)
+                _describe_reply(reply, summary)
+                exchange.accept(reply)
         except (WorkerError, TimeoutError) as error:
             # Left alone for good: what goes out now is what the provider will know.
             turn.must_store, turn.held = True, 0
@@ -189,16 +189,19 @@ class Compression:
             log.warning("compress failed; new items left alone err=%s", str(error) or "deadline")
         if exchange.refused:
             summary.notes["forms_refused"] = sum(exchange.refused.values())
-        await self._record(turn, forms)
+        await self._record(turn, exchange.taken)
 
-    async def _ask(self, turn: Turn, exchange: Exchange, until: float) -> Reply:
-        delta = exchange.delta()
+    async def _ask(self, turn: Turn, exchange: Exchange, stop: int, until: float) -> Reply:
+        delta = exchange.delta(stop)
         if delta is not None:
             try:
                 return await self._call(turn, exchange, delta, until)
             except UnknownBase:
                 log.debug("worker does not hold the conversation; sending all of it")
-        return await self._call(turn, exchange, exchange.whole(), until)
+        if exchange.context_bytes() < OFF_LOOP_BYTES // 8:  # parsing costs more than splitting
+            return await self._call(turn, exchange, exchange.whole(stop), until)
+        whole = await asyncio.to_thread(exchange.whole, stop)
+        return await self._call(turn, exchange, whole, until)
 
     async def _call(self, turn: Turn, exchange: Exchange, payload: bytes, until: float) -> Reply:
         costly = [turn.request.digests[index] for index in exchange.candidates]
@@ -245,12 +248,12 @@ def _describe(call: Call, summary: Summary) -> None:
 
 def _describe_reply(reply: Reply, summary: Summary) -> None:
     summary.slot = reply.slot
-    summary.worker_ms = reply.elapsed_ms
-    summary.cold = reply.cold_first_call
+    summary.worker_ms += reply.elapsed_ms
+    summary.cold |= reply.cold_first_call
     summary.model_limit = reply.model_limit
     for name, amount in reply.notes.items():
         if isinstance(amount, int):
-            summary.notes[name] = amount
+            summary.notes[name] = summary.notes.get(name, 0) + amount
 
 
 def _left_alone(call: Call, prints: Fingerprints, settings: Settings) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from tsheadroom.aperture import split
+from tsheadroom.aperture import fingerprints, split
 from tsheadroom.aperture.bodies import Shape, shape_of
-from tsheadroom.aperture.fingerprints import canonical, digest
 from tsheadroom.errors import TsheadroomError
 
 # Paths of provider endpoints that look at a conversation without continuing it.
@@ -56,7 +57,9 @@ class _Head(msgspec.Struct, frozen=True):
     type: str | None = ""
 
 
-_HEADS = msgspec.json.Decoder(list[_Head])
+_HEAD = msgspec.json.Decoder(_Head)
+# How nearly every client begins a message; the rest is decoded to find its role.
+_ROLE_FIRST = re.compile(rb'\{"role":"(user|assistant|tool|system)","content":')
 _METADATA = msgspec.json.Decoder(Metadata)
 _MODEL = msgspec.json.Decoder(str)
 
@@ -100,15 +103,17 @@ class Fingerprints:
     @classmethod
     def of(cls, call: Call) -> Fingerprints:
         """Hash each item once."""
-        digests: list[bytes] = []
+        data, starts = call.data, [start for start, _ in call.items]
+        items = [data[start:end] for start, end in call.items]
         rewritten: dict[int, bytes] = {}
-        data = call.data
-        for index, (start, end) in enumerate(call.items):
-            raw = data[start:end]
-            plain = canonical(raw)
-            if plain is not raw:
+        for at in fingerprints.suspects(data, *call.conversation):
+            index = bisect_right(starts, at) - 1
+            plain = fingerprints.canonical(items[index])
+            if plain is not items[index] and index not in rewritten:
                 rewritten[index] = plain
-            digests.append(digest(plain))
+        for index, plain in rewritten.items():
+            items[index] = plain
+        digests = [fingerprints.digest(item) for item in items]
         return cls(digests, rewritten)
 
 
@@ -125,7 +130,7 @@ def read(data: bytes) -> Call | Envelope:
     """Take a hook call apart. Raises CallError for what is not one."""
     if not _is_utf8(data):
         raise CallError("the request is not valid UTF-8")
-    plain = split.without_lone_surrogates(data) if b"\\u" in data else data
+    plain = split.without_lone_surrogates(data)
     try:
         outer = split.members(plain)
         metadata = _metadata(plain, outer.get("metadata"))
@@ -138,7 +143,7 @@ def read(data: bytes) -> Call | Envelope:
             return Envelope(metadata, metadata.model or "", has_body=True)
         where = inner[shape.key]
         items = split.elements(plain, where)
-        heads = _HEADS.decode(plain[where[0] : where[1]])
+        by_model = [_by_model(shape, plain, start, end) for start, end in items]
     except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
         raise CallError(f"the request cannot be taken apart: {error}") from error
     return Call(
@@ -149,7 +154,7 @@ def read(data: bytes) -> Call | Envelope:
         shape=shape,
         conversation=where,
         items=items,
-        by_model=[shape.by_model(head.role or "", head.type or "") for head in heads],
+        by_model=by_model,
         odd=frozenset()
         if plain is data
         else frozenset(i for i, (a, b) in enumerate(items) if data[a:b] != plain[a:b]),
@@ -167,6 +172,14 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _by_model(shape: Shape, data: bytes, start: int, end: int) -> bool:
+    quick = _ROLE_FIRST.match(data, start)
+    if quick:
+        return shape.by_model(quick[1].decode(), "")
+    head = _HEAD.decode(data[start:end])
+    return shape.by_model(head.role or "", head.type or "")
 
 
 def _metadata(data: bytes, span: split.Span | None) -> Metadata:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 
 DIGEST_BYTES = 16  # 128 bits: no two items of one fleet collide by chance
 
@@ -55,6 +56,20 @@ def _blocks_as_strings(item: bytes) -> bytes:
             done = one.end()
         at = item.find(_CONTENT, one.end() if one else at + len(_CONTENT))
     return b"".join((*parts, item[done:])) if parts else item
+
+
+def suspects(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Offsets in a conversation where `canonical` may have something to do, in no order.
+
+    A few searches over it all are many times cheaper than looking into every item; they know the
+    two ways in which JSON is commonly spelled. What they pass over in a third spelling is not
+    recognised when it is respelled, which costs savings and nothing else.
+    """
+    for needle in (b'"cache_control"', b'[{"type":"text","text":', b'[{"type": "text", "text": '):
+        at = data.find(needle, start, end)
+        while at >= 0:
+            yield at
+            at = data.find(needle, at + len(needle), end)
 
 
 def digest(item: bytes) -> bytes:

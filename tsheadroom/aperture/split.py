@@ -30,7 +30,6 @@ _ESCAPE = re.compile(
     rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets hold
 
 
@@ -44,7 +43,7 @@ def without_lone_surrogates(data: bytes) -> bytes:
     msgspec refuses a whole document for one lone surrogate, and clients do cut text in the middle
     of an emoji. Returns `data` itself when there is none.
     """
-    if _SURROGATE.search(data) is None:
+    if b"\\ud" not in data and b"\\uD" not in data:
         return data
     fixed = _ESCAPE.sub(lambda m: _STAND_IN if m.group("lone") else m.group(0), data)
     return data if fixed == data else fixed

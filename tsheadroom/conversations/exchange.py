@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # Headroom leaves shorter texts alone, and a form's notice would eat what could be saved.
 MIN_TEXT = 200
+# Of items at first sight in one call: a quarter of a second of Headroom's work.
+BATCH_BYTES = 256 << 10
 
 
 class Exchange:
@@ -32,7 +34,10 @@ class Exchange:
         self._turn = turn
         self._config = config
         self._items: dict[tuple[int, bytes], tuple[str, list[Part]]] = {}
-        self._sent: tuple[int, bytes] = (0, b"")  # where the delta began, and the chain before it
+        self._fresh = frozenset(turn.fresh)
+        self._first = turn.fresh[0] if turn.fresh else len(call.items)  # the first not yet asked
+        self._sent: tuple[int, int, bytes] = (0, 0, b"")  # what the last call was about, its chain
+        self.taken: dict[int, Form] = {}
         self.refused: Counter[str] = Counter()
 
     @property
@@ -45,52 +50,66 @@ class Exchange:
         """The items at first sight that a worker might shorten."""
         return [index for index in self._turn.fresh if self._eligible(index)]
 
-    def delta(self) -> bytes | None:
-        """What the conversation's worker does not hold yet; None when no worker holds its start."""
-        turn = self._turn
-        if not 0 < turn.held <= turn.known or turn.held > turn.fresh[0]:
-            return None
-        self._sent = (turn.held, turn.prefix)
-        return self._payload(turn.held, turn.prefix, frozen=0)
+    def stops(self) -> list[int]:
+        """Where to cut the items at first sight into calls of about BATCH_BYTES each.
 
-    def whole(self) -> bytes:
-        """The whole conversation: what was forwarded as context, then the items at first sight."""
-        frozen = self._turn.fresh[0]
+        A usual turn is one call. A conversation that comes all at once takes several, so that the
+        deadline loses only the last of them.
+        """
+        stops: list[int] = []
+        size = 0
+        for index in self._turn.fresh:
+            start, end = self._call.items[index]
+            size += end - start
+            if size > BATCH_BYTES:
+                stops.append(index + 1)
+                size = 0
+        last = len(self._call.items)
+        return stops if stops and stops[-1] == last else [*stops, last]
+
+    def delta(self, stop: int) -> bytes | None:
+        """What the worker does not hold of the first `stop` items; None if it holds no start."""
+        turn = self._turn
+        if not 0 < turn.held <= self._first:
+            return None
+        self._sent = (turn.held, stop, turn.prefix)
+        return self._payload(turn.held, stop, turn.prefix, frozen=0)
+
+    def whole(self, stop: int) -> bytes:
+        """The first `stop` items: what was forwarded as context, then those at first sight."""
+        frozen = self._first
         prefix = secrets.token_bytes(protocol.CHAIN_BYTES) if frozen else protocol.EMPTY_CHAIN
-        self._sent = (frozen, prefix)
-        return self._payload(0, prefix, frozen)
+        self._sent = (frozen, stop, prefix)
+        return self._payload(0, stop, prefix, frozen)
 
     def context_bytes(self) -> int:
         """How much another worker would have to be sent before it could take this turn."""
-        return self._call.items[self._turn.fresh[0]][0] - self._call.conversation[0]
+        return self._call.items[self._first][0] - self._call.conversation[0]
 
-    def accept(self, reply: messages.Reply) -> dict[int, Form]:
-        """The proposed forms that may be forwarded, by item.
+    def accept(self, reply: messages.Reply) -> None:
+        """Take the proposed forms that may be forwarded into `taken`.
 
         With all of them taken, `turn.held` and `turn.prefix` name what the worker holds now; when
-        one is refused the worker holds something else, and the next turn sends the whole again.
+        one is refused the worker holds something else, and the next call sends the whole again.
         """
-        taken: dict[int, Form] = {}
+        refused = self.refused.total()
         for proposed in reply.forms:
             try:
-                taken[proposed.item] = self._form(proposed, taken)
+                self.taken[proposed.item] = self._form(proposed)
             except Refused as why:
                 self.refused[str(why)] += 1
                 log.warning("form refused item=%d reason=%s", proposed.item, why)
-        if self.refused:
+        start, stop, prefix = self._sent
+        self._first = next((i for i in self._turn.fresh if i >= stop), len(self._call.items))
+        if self.refused.total() > refused:
             self._turn.held, self._turn.prefix = 0, b""
-        else:
-            self._advance(taken)
-        return taken
-
-    def _advance(self, taken: Mapping[int, Form]) -> None:
-        start, prefix = self._sent
-        for index in range(start, len(self._call.items)):
-            token = decisions.token_of(taken.get(index))
+            return
+        for index in range(start, stop):
+            token = decisions.token_of(self.taken.get(index))
             prefix = protocol.chain(prefix, self._prints.digests[index].hex(), token)
-        self._turn.held, self._turn.prefix = len(self._call.items), prefix
+        self._turn.held, self._turn.prefix = stop, prefix
 
-    def _form(self, proposed: messages.Form, earlier: Mapping[int, Form]) -> Form:
+    def _form(self, proposed: messages.Form) -> Form:
         index = proposed.item
         if index not in self._turn.fresh:
             raise Refused("the item is not at first sight")
@@ -100,49 +119,51 @@ class Exchange:
             original = texts.get(tuple(edit.slot))
             if original is None:
                 raise Refused(f"there is no text at {edit.slot}")
-            self._check_pointers(edit, original, index, earlier)
+            self._check_pointers(edit, original, proposed)
             targets = tuple(p.item for p in edit.pointers if p.item != index)
             edits.append(ProposedEdit(tuple(edit.slot), edit.text, original, targets))
         return decisions.build(
             self._canonical(index),
             protocol.form_token((edit.slot, edit.text) for edit in proposed.edits),
             edits,
-            lambda item: self._target(item, earlier),
+            lambda item: Target(
+                item, self._prints.digests[item], decisions.token_of(self._form_of(item))
+            ),
             proposed.tokens_saved,
         )
 
-    def _check_pointers(
-        self, edit: messages.Edit, original: str, index: int, earlier: Mapping[int, Form]
-    ) -> None:
+    def _check_pointers(self, edit: messages.Edit, original: str, proposed: messages.Form) -> None:
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
-            if not 0 <= item <= index:
+            if item == proposed.item:  # a result beside it in the same message
+                own = next((e.text for e in proposed.edits if e.slot == slot), None)
+                return own or _text_at(self._parts_of(item, None), slot, call)
+            if not 0 <= item < proposed.item:
                 return None
-            form = None if item == index else earlier.get(item) or self._turn.forms.get(item)
-            return _text_at(self._parts_of(item, form), slot, call)
+            return _text_at(self._parts_of(item, self._form_of(item)), slot, call)
 
-        if not pointers.verify(msgspec.to_builtins(edit), original, lookup):
+        if edit.pointers and not pointers.verify(msgspec.to_builtins(edit), original, lookup):
             raise Refused("a pointer's target does not stand in the outgoing conversation")
 
-    def _target(self, item: int, earlier: Mapping[int, Form]) -> Target:
-        form = earlier.get(item) or self._turn.forms.get(item)
-        return Target(item, self._prints.digests[item], decisions.token_of(form))
+    def _form_of(self, item: int) -> Form | None:
+        """The form in which an item goes out in this turn."""
+        return self.taken.get(item) or self._turn.forms.get(item)
 
-    def _payload(self, base: int, prefix: bytes, frozen: int) -> bytes:
+    def _payload(self, base: int, stop: int, prefix: bytes, frozen: int) -> bytes:
         return msgspec.json.encode(
             {
                 "conversation": self._turn.name,
                 "base": base,
                 "prefix": prefix.hex(),
                 "frozen": frozen,
-                "messages": [self._neutral(i) for i in range(base, len(self._call.items))],
+                "messages": [self._neutral(i) for i in range(base, stop)],
                 "model": self._call.model,
                 "config": self._config,
             }
         )
 
     def _neutral(self, index: int) -> dict[str, Any]:
-        fresh = index in self._turn.fresh and index not in self._call.odd
-        role, parts = self._read(index, None if fresh else self._turn.forms.get(index))
+        fresh = self._first <= index and index in self._fresh and index not in self._call.odd
+        role, parts = self._read(index, None if fresh else self._form_of(index))
         return {
             "digest": self._prints.digests[index].hex(),
             "role": role,
