@@ -63,6 +63,9 @@ type node struct {
 	server *tsnet.Server
 	bridge *bridge.Bridge
 
+	life sync.Mutex // held while the node starts and while it closes: tsnet forbids both at once
+	up   bool       // guarded by life: it has started, and without an error
+
 	mu      sync.Mutex // guards what follows; never held while tsnet works
 	started bool
 	logs    *logPipe
@@ -107,10 +110,14 @@ func (n *node) logTo(fd int) {
 }
 
 func (n *node) start() error {
+	n.life.Lock()
+	defer n.life.Unlock()
 	n.mu.Lock()
 	n.started = true
 	n.mu.Unlock()
-	return n.server.Start()
+	err := n.server.Start()
+	n.up = err == nil
+	return err
 }
 
 // running says whether tsnet's other methods may be called: some start a node by
@@ -163,8 +170,10 @@ func (n *node) listen(network, addr string) (int, error) {
 // close ends every descriptor handed over, then the node.
 func (n *node) close() error {
 	n.bridge.Close()
+	n.life.Lock()
+	defer n.life.Unlock()
 	var err error
-	if n.running() == nil { // tsnet forbids closing what was never started
+	if n.up { // closing crashes a server that never started, or failed to
 		err = n.server.Close()
 	}
 	n.mu.Lock()
