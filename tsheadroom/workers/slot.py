@@ -66,6 +66,7 @@ class Slot:
     ) -> None:
         self.index = index
         self.worker: Worker | None = None
+        self._newcomer: Worker | None = None
         self.headroom_version = ""
         self.starts = 0
         self.hopeful = False
@@ -91,7 +92,7 @@ class Slot:
     @property
     def alive(self) -> bool:
         """Whether it is worth waiting for: warm, or about to be so again."""
-        return self.hopeful or (self.worker is not None and self.worker.ready.done())
+        return self.hopeful or self.worker is not None
 
     def call(self, payload: bytes, on_done: Callable[[Reply | Exception], None]) -> None:
         """Run one call on the warm worker; `on_done` gets the reply, or why there is none."""
@@ -129,15 +130,17 @@ class Slot:
 
     async def stop(self, grace: float) -> None:
         self._stop_hoping()
-        if self.worker is not None:
-            await self.worker.stop(grace)
+        worker = self.worker or self._newcomer
+        if worker is not None:
+            await worker.stop(grace)
 
     async def _raise(self) -> Worker:
         """A new worker, ready."""
         spawned = await self._launcher.launch()
         self.starts += 1
-        worker = self.worker = Worker(spawned, self.index, self._rules.cap)
+        worker = self._newcomer = Worker(spawned, self.index, self._rules.cap)
         ready = await worker.wait_ready(self._rules.ready_seconds)
+        self.worker, self._newcomer = worker, None
         self.headroom_version = ready.headroom_version
         self._stop_hoping()
         version = ready.headroom_version

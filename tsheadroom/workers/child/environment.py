@@ -1,7 +1,8 @@
 """The environment in which Headroom stays offline and writes no file.
 
-Each variable was found by watching what Headroom 0.42 opens and connects to. The daemon passes it at exec, and the child sets it again before the import,
-because the place of the vocabularies is known only in the child's own interpreter.
+Each variable was found by watching what Headroom 0.42 opens and connects to. The daemon
+passes it at exec, and the child sets it again before the import, because the place of the
+vocabularies is known only in the child's own interpreter.
 """
 
 from __future__ import annotations
