@@ -19,6 +19,7 @@ from tests.served import Served, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 ALLOW = b'{"action":"allow"}\n'
 NO_WORK = "dur_ms=# read_ms=# write_ms=# worker_ms=# slot=-1 cold=false model_limit=0"
@@ -285,3 +286,16 @@ def test_tokens_are_counted(daemon: Served) -> None:
     given, saved = (daemon.metric(name) - start for name, start in zip(names, before, strict=True))
     assert given > saved > 0
     assert daemon.metric("tsheadroom_tokens_after_total") - after_before == given - saved
+
+
+def test_a_worker_slower_than_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
+    served = Served(tmp_path, "-v", "--deadline", "1us").ready()
+    body = two_reads()
+    expected = (
+        f"request in_msgs=5 in_bytes=41031 out_bytes=41031 wire_bytes={len(body)} {NO_WORK}"
+        " -> allow(error)"
+    )
+    assert line_of(served, lambda: send(served, body)) == expected
+    # Decided: what went out as it came stays so.
+    assert line_of(served, lambda: send(served, body)).endswith("-> allow(noop)")
+    assert served.stop() == 0
