@@ -11,10 +11,12 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py requirements.lock README.md LICENSE ./
 COPY tsheadroom ./tsheadroom
-RUN python -m venv /opt/tsheadroom \
-    && /opt/tsheadroom/bin/pip install --no-cache-dir .
+# The versions that the tests ran with; without hashes, which pip refuses beside a local project.
+RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ]*\).*$/\1/p' requirements.lock > constraints.txt \
+    && python -m venv /opt/tsheadroom \
+    && /opt/tsheadroom/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/tsheadroom /opt/tsheadroom

@@ -138,3 +138,16 @@ def test_compose_agrees_with_the_image() -> None:
 def test_every_variable_of_the_files_is_documented() -> None:
     text = "".join(path.read_text() for path in (UNIT, DOCKERFILE, COMPOSE))
     assert set(re.findall(r"TSHEADROOM_[A-Z_]+", text)) <= variables()
+
+
+def test_the_image_pins_what_the_lock_file_pins() -> None:
+    """The image's own sed command, run on the lock file."""
+    (step,) = [v for name, v in instructions() if name == "RUN" and "requirements.lock" in v]
+    command = step.partition("&&")[0].partition(">")[0]
+    pinned = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    lock = (ROOT / "requirements.lock").read_text()
+    assert len(pinned) == len(re.findall(r"^[A-Za-z0-9][^ ]*==", lock, re.MULTILINE))
+    assert all(re.fullmatch(r"[\w.\[\]-]+==[\w.+!-]+", pin) for pin in pinned)
+    assert any(pin.startswith("headroom-ai==") for pin in pinned)
