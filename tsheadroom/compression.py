@@ -210,7 +210,7 @@ class Compression:
             payload=payload,
             context_bytes=exchange.context_bytes(),
             # Also when the caller has long been answered: nobody pays for these items twice.
-            on_killed=lambda: self._conversations.avoid(costly),
+            on_failure=lambda: self._conversations.avoid(costly),
         )
         future = self._workers.submit(job)
         async with asyncio.timeout(max(0.0, until - time.perf_counter())):

@@ -235,8 +235,8 @@ class Pool:
     def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
         self._running.discard(waiter)
         if isinstance(answer, Exception):
-            if isinstance(answer, WorkerFailed) and answer.killed and waiter.job.on_killed:
-                waiter.job.on_killed()
+            if isinstance(answer, WorkerFailed) and waiter.job.on_failure:
+                waiter.job.on_failure()
             _fail(waiter, answer)
         else:
             self._cold_starts += answer.cold_first_call

@@ -19,14 +19,13 @@ class Job:
 
     `payload` is the JSON object of the request, without a newline. `context_bytes` is what
     another child than the one that holds the conversation would have to be sent first.
-    `on_killed` is called when the child died of this job or hit the hard cap, even when the
-    caller has long gone.
+    `on_failure` is called when the child broke over this job, even when the caller has long gone.
     """
 
     key: str
     payload: bytes
     context_bytes: int = 0
-    on_killed: Callable[[], None] | None = None
+    on_failure: Callable[[], None] | None = None
 
 
 @dataclass(slots=True, eq=False)
