@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,8 +125,10 @@ class LocalApi:
     def __init__(self, address: str, credential: str) -> None:
         self._base = f"http://{address}/localapi/v0/"
         self._session = aiohttp.ClientSession(
-            auth=aiohttp.BasicAuth("", credential),
-            headers={"Sec-Tailscale": "localapi"},
+            headers={
+                "Sec-Tailscale": "localapi",
+                "Authorization": "Basic " + base64.b64encode(f":{credential}".encode()).decode(),
+            },
             timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
             trust_env=False,  # a proxy for the internet is none for this machine
         )

@@ -1,0 +1,75 @@
+"""What a person is told of a node, and how often."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tsheadroom.tailnet.localapi import Event, Status
+from tsheadroom.tailnet.watch import SAY_AGAIN_SECONDS, Watch, advice
+
+URL = "https://login.example.com/a/1"
+
+
+@pytest.mark.parametrize(
+    ("status", "has_key", "words"),
+    [
+        (Status("NeedsLogin", auth_url=URL), False, f"log in at {URL}"),
+        (Status("NeedsLogin", health=("bad key",)), True, "make a new one, .*bad key"),
+        (Status("NeedsMachineAuth"), True, "administrator's approval"),
+        (Status("Starting", health=("no network",)), True, "state=Starting; .*no network"),
+        (Status("NoState"), False, "health: none reported"),
+    ],
+)
+def test_advice(status: Status, has_key: bool, words: str) -> None:
+    assert re.search(words, advice(status, has_key=has_key))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_the_same_sentence_waits_before_it_is_said_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    watch = Watch(has_key=False, clock=clock)
+    for _ in range(3):
+        watch.note(Event(login_url=URL))
+    assert caplog.text.count(URL) == 1
+    clock.now += SAY_AGAIN_SECONDS
+    watch.note(Event(login_url=URL))
+    assert caplog.text.count(URL) == 2
+
+
+async def test_errors_that_differ_in_a_detail_do_not_flood(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    watch = Watch(has_key=True, clock=clock)
+    for number in range(100):
+        watch.note(Event(error=f"refused attempt {number}"))
+        clock.now += 1
+    assert 2 <= caplog.text.count("refused attempt") <= 4
+
+
+async def test_another_url_is_said_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(has_key=False, clock=Clock())
+    watch.note(Event(login_url=URL))
+    watch.note(Event(login_url=URL + "23"))
+    assert caplog.text.count(URL + "23") == 1
+
+
+async def test_an_expired_key_is_told_from_a_first_login(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(has_key=False, clock=Clock())
+    watch.note(Event(state="NeedsLogin"))
+    assert "expired" not in caplog.text
+    watch.note(Event(state="Running"))
+    assert watch.up.is_set()
+    watch.note(Event(state="NeedsLogin"))
+    assert "expired" in caplog.text
