@@ -1,0 +1,1 @@
+"""What scripts/demo and scripts/bench are made of; no part of the package."""
