@@ -1,0 +1,1 @@
+"""HTTP: the hook, and the pages beside it."""
