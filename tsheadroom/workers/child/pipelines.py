@@ -120,13 +120,15 @@ class Conversation:
             if item.get("context") or item.get("role") == "assistant":
                 self.context(item)
                 continue
+            saved = result.tokens_before - result.tokens_after
             edits = [
                 edit
                 for part in item["parts"]
                 if (edit := self._part(part, item["role"], settings, result)) is not None
             ]
+            saved = result.tokens_before - result.tokens_after - saved
             if edits:
-                result.forms.append({"item": at, "edits": edits})
+                result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
             self.length += 1
         if self._imitated and not self._told:
             self._told = True
