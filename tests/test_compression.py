@@ -15,7 +15,7 @@ from tests.conversation import Body, call
 from tsheadroom.compression import Answer, Compression
 from tsheadroom.conversations import Conversations
 from tsheadroom.settings import Settings
-from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.summary import Outcome, Summary
 from tsheadroom.workers import (
     Edit,
     Form,

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tsheadroom import metrics as module
 from tsheadroom.metrics import Gauge, Metrics
-from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.summary import Outcome, Summary
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

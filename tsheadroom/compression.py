@@ -21,7 +21,7 @@ from tsheadroom.conversations import Conversations, Request, Status, Turn, decis
 from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast, read_bill
 from tsheadroom.conversations.exchange import Exchange
 from tsheadroom.settings import Settings
-from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.summary import Outcome, Summary
 from tsheadroom.workers import Job, Reply, UnknownBase, WorkerError
 
 log = logging.getLogger(__name__)

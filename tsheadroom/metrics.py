@@ -23,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.summary import Outcome, Summary
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -17,7 +17,7 @@ from tsheadroom.conversations import Conversations, Turn
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.metrics import Metrics
 from tsheadroom.settings import SettingsStore
-from tsheadroom.web.summary import Outcome, Summary
+from tsheadroom.summary import Outcome, Summary
 from tsheadroom.web.usage import BillingCollector
 
 log = logging.getLogger(__name__)
