@@ -13,6 +13,7 @@ from tsheadroom.tailnet.native import NativeNode, load_library
 
 
 async def main(control_url: str, state_dir: str, hostname: str, key: str) -> None:
+    Path(state_dir).mkdir(exist_ok=True)
     node = NativeNode(load_library())
     node.set_dir(Path(state_dir))
     node.set_hostname(hostname)

@@ -132,7 +132,12 @@ class Caller(Process):
     """A second node, in Aperture's place: calls go out through its SOCKS5 proxy."""
 
     def __init__(
-        self, control_url: str, state_dir: Path, hostname: str = "caller", key: str = "any"
+        self,
+        control_url: str,
+        state_dir: Path,
+        hostname: str = "caller",
+        key: str = "any",
+        environment: Mapping[str, str] = NODE_ENVIRONMENT,
     ) -> None:
         super().__init__(
             [
@@ -144,7 +149,7 @@ class Caller(Process):
                 hostname,
                 key,
             ],
-            NODE_ENVIRONMENT,
+            environment,
         )
         host, _, port = str(self.ready["proxy"]).rpartition(":")
         self.proxy = (host, int(port))

@@ -67,7 +67,11 @@ async def main(options: argparse.Namespace) -> None:
     if options.wait:
         await node.wait_running()
     status = await node.status()
-    print(json.dumps({"ip": next(iter(status.addresses), "")}), flush=True)
+    ready = {
+        "ip": next(iter(status.addresses), ""),
+        "loopback": node.loopback.address if node.loopback else "",
+    }
+    print(json.dumps(ready), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     node.stop_accepting()
     await runner.cleanup()
