@@ -1,6 +1,7 @@
-"""Blocks of lines that come again within one output: a compiler's warning, the same stack.
+"""Lines that come again within one output: a compiler's warning, the same stack, a line of a log.
 
     [4 lines again, from "warning: using single-quoted strings to"]
+    [the line above 39 times more]
 
 The quotation is the beginning of the first of these lines, so that a reader finds them without
 counting. Standard library only, because the daemon checks folds of such outputs by the same rule.
@@ -12,13 +13,14 @@ import re
 
 MIN_LINES = 3  # as in Headroom's own fold of repeated blocks
 MIN_SAVED = 80  # characters less by one line, or it is not worth the reader's while
+MIN_RUN = 80  # characters of the same line, again and again
 MAX_LINES = 20_000  # a longer output is nobody's reading
 _KEY = 12  # characters of a line by which its first occurrence is looked up
 _CANDIDATES = 64  # lines kept of one beginning, so that looking one up is bounded
 _QUOTED = 40
-_LINE = re.compile(r'\[(\d+) lines again, from "(.+)"\]')
+_LINE = re.compile(r'\[(\d+) lines again, from "(.+)"\]|\[the line above (\d+) times more\]')
 # Anything like such a line in a text that we did not write.
-IMITATION = re.compile(r'\d lines again, from "')
+IMITATION = re.compile(r'\d lines again, from "|\[the line above \d+ times more\]')
 
 
 class _Beginnings:
@@ -51,6 +53,12 @@ def fold(text: str) -> str:
     beginnings = _Beginnings()
     at = 0
     while at < len(lines):
+        count = _run(lines, at) if at and kept[at - 1] else 0
+        if count:
+            out.append(f"[the line above {count} times more]")
+            kept[at : at + count] = [False] * count
+            at += count
+            continue
         block = tuple(lines[at : at + MIN_LINES])
         first = blocks.get(block) if len(block) == MIN_LINES else None
         count = 0 if first is None else _common(lines, kept, first, at)
@@ -69,6 +77,14 @@ def fold(text: str) -> str:
         at += 1
     folded = "\n".join(out)
     return folded if len(out) < len(lines) and unfold(folded) == text else text
+
+
+def _run(lines: list[str], at: int) -> int:
+    """How often the line before comes again from here on, if that is worth saying so."""
+    count = 0
+    while at + count < len(lines) and lines[at + count] == lines[at - 1]:
+        count += 1
+    return count if count * (len(lines[at - 1]) + 1) >= MIN_RUN else 0
 
 
 def _common(lines: list[str], kept: list[bool], first: int, at: int) -> int:
@@ -96,8 +112,10 @@ def unfold(text: str) -> str:
     beginnings = _Beginnings()
     for line in text.split("\n"):
         match = _LINE.fullmatch(line)
-        first = beginnings.find(match[2]) if match else None
-        if match is None or first is None:
+        first = beginnings.find(match[2]) if match and match[2] else None
+        if match and match[3] and out:
+            out += [out[-1]] * int(match[3])
+        elif match is None or first is None:
             beginnings.add(len(out), line)
             out.append(line)
         else:

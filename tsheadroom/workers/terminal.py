@@ -8,34 +8,46 @@ from __future__ import annotations
 
 import re
 
-# Colours and other renditions, and "erase to the end of the line": what programs print into pipes.
-_STYLE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\(B|\x1b\[0?K")
+# Colours and other renditions, which show no text of their own.
+_STYLE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\(B")
 # Titles and links: the text between is not shown; a link's own text stands outside of it.
 _OSC = re.compile(r"\x1b\][^\x07\x1b\n]{0,2000}(?:\x07|\x1b\\)")
-_ERASE = re.compile(r"\x1b\[2K(?:\x1b\[(?:0|1)?G)?|\x1b\[1G\x1b\[0?K")
+# What progress bars move by: a return, the line's first column, erasing to its end or all of it.
+_MOVE = re.compile(r"(\r|\x1b\[(?:[012]?K|1?G))")
 
 
 def screen(text: str) -> str:
     """The text as shown at the end; the same text where that is not certain.
 
-    Cursor movements other than a return to the line's start are not modelled: such a text keeps
-    every character.
+    Movements that leave the line are not modelled: such a text keeps every character.
     """
     if "\x1b" not in text and "\r" not in text:
         return text
-    shown = _OSC.sub("", _STYLE.sub("", _ERASE.sub("\r", text)))
-    if "\x1b" in shown or "\b" in shown:
+    shown = _OSC.sub("", _STYLE.sub("", text))
+    if "\b" in shown or "\x1b" in _MOVE.sub("", shown):
         return text
-    if "\r" not in shown:
+    if "\r" not in shown and "\x1b" not in shown:
         return shown
-    return "\n".join(_overwrite(line) for line in shown.split("\n"))
+    return "\n".join(_line(line) for line in shown.split("\n"))
 
 
-def _overwrite(line: str) -> str:
-    """One line after its carriage returns. What a shorter rewrite leaves of a longer text stays in
-    a terminal, so then the longer text's rest is kept, too."""
+def _line(line: str) -> str:
+    """One line after its movements. What a shorter rewrite leaves of a longer text stays on a
+    terminal, so it stays here."""
+    if "\r" not in line and "\x1b" not in line:
+        return line
     ending = "\r" if line.endswith("\r") else ""  # a CRLF file: its line ends are content
-    cells = ""
-    for piece in line.rstrip("\r").split("\r"):
-        cells = piece + cells[len(piece) :]
+    cells, column = "", 0
+    for piece in _MOVE.split(line.rstrip("\r")):
+        if piece == "\r" or (piece.endswith("G") and piece.startswith("\x1b")):
+            column = 0
+        elif piece in ("\x1b[K", "\x1b[0K"):
+            cells = cells[:column]
+        elif piece == "\x1b[2K":
+            cells = ""
+        elif piece == "\x1b[1K":
+            cells = " " * column + cells[column:]
+        else:
+            cells = cells[:column].ljust(column) + piece + cells[column + len(piece) :]
+            column += len(piece)
     return cells + ending

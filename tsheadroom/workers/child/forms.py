@@ -120,7 +120,7 @@ def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings) -> None:
 
 def headroom(draft: Draft, call: Call, lossless: Lossless) -> None:
     """Headroom's lossless compressors, on outputs that are not the text of a file."""
-    if draft.pointers or commands.prints_file(call):
+    if draft.pointers or "repeat" in draft.transforms or commands.prints_file(call):
         return
     text, names = lossless.compress(call, draft.text)
     if names:

@@ -7,6 +7,7 @@ by Headroom's own decoder and compared, value by value, with what the original s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from headroom.transforms.compaction_codec import expand_compacted, is_compacted
 
 PROVEN = "lossless_"  # how Headroom names what it has proven
+_TABLE = re.compile(r"\[\d+\]\{[^\n]*\}\n")
 MAX_FAILURES = 200  # values that look like JSON and are not: then the text is something else
 
 
@@ -36,6 +38,11 @@ def _canonical(text: str) -> list[str]:
         if text[at].isspace():
             at += 1
             continue
+        if _TABLE.match(text, at):
+            rows = expand_compacted(text[at:])
+            if rows is not None:
+                out.append(json.dumps(_revive(rows), sort_keys=True))
+                break
         if text[at] in '[{"':
             try:
                 value, at = decoder.raw_decode(text, at)
