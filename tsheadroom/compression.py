@@ -34,7 +34,7 @@ BYTES_PER_TOKEN = 4
 # Settings that say when to compress; the rest says how, and goes to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
 # Where the provider itself may delete old items, nothing may point at them.
-_SERVER_EDITS = (b'"context_management"', b'"compaction"')
+_COMPACTION = b'"compaction"'
 # Blocks whose signature covers everything before them.
 _THINKING = (
     b'"thinking"',
@@ -318,7 +318,7 @@ def _for_workers(settings: Settings) -> dict[str, Any]:
 
 def _config(call: Call, settings: Settings) -> dict[str, Any]:
     config = _for_workers(settings)
-    if config["folds"] and any(call.has(mark) for mark in _SERVER_EDITS):
+    if config["folds"] and ("context_management" in call.members or call.has(_COMPACTION)):
         return {**config, "folds": False}
     return config
 

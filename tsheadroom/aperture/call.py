@@ -130,22 +130,32 @@ def read(data: bytes) -> Call | Envelope:
     """Take a hook call apart. Raises CallError for what is not one."""
     if not _is_utf8(data):
         raise CallError("the request is not valid UTF-8")
-    plain = split.without_lone_surrogates(data)
     try:
-        outer = split.members(plain)
-        metadata = _metadata(plain, outer.get("metadata"))
-        body = outer.get("request_body")
-        if body is None or plain[body[0] : body[1]] == b"null":
-            return Envelope(metadata, metadata.model or "", has_body=False)
-        inner = split.members(plain, body)
-        shape = shape_of(inner)
-        if shape is None or plain[inner[shape.key][0]] != ord("["):
-            return Envelope(metadata, metadata.model or "", has_body=True)
-        where = inner[shape.key]
-        items = split.elements(plain, where)
-        by_model = [_by_model(shape, plain, start, end) for start, end in items]
+        return _take_apart(data, data)
+    except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
+        plain = split.without_lone_surrogates(data)
+        if plain is data:
+            raise CallError(f"the request cannot be taken apart: {error}") from error
+    try:
+        return _take_apart(data, plain)
     except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
         raise CallError(f"the request cannot be taken apart: {error}") from error
+
+
+def _take_apart(data: bytes, plain: bytes) -> Call | Envelope:
+    """`plain` is `data`, or as long as it and without what msgspec does not take."""
+    outer = split.members(plain)
+    metadata = _metadata(plain, outer.get("metadata"))
+    body = outer.get("request_body")
+    if body is None or plain[body[0] : body[1]] == b"null":
+        return Envelope(metadata, metadata.model or "", has_body=False)
+    inner = split.members(plain, body)
+    shape = shape_of(inner)
+    if shape is None or plain[inner[shape.key][0]] != ord("["):
+        return Envelope(metadata, metadata.model or "", has_body=True)
+    where = inner[shape.key]
+    items = split.elements(plain, where)
+    odd = (i for i, (a, b) in enumerate(items) if plain is not data and data[a:b] != plain[a:b])
     return Call(
         data=data,
         metadata=metadata,
@@ -154,10 +164,8 @@ def read(data: bytes) -> Call | Envelope:
         shape=shape,
         conversation=where,
         items=items,
-        by_model=by_model,
-        odd=frozenset()
-        if plain is data
-        else frozenset(i for i, (a, b) in enumerate(items) if data[a:b] != plain[a:b]),
+        by_model=[_by_model(shape, plain, start, end) for start, end in items],
+        odd=frozenset(odd),
     )
 
 

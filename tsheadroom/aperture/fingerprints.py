@@ -25,6 +25,8 @@ _MARKER = re.compile(
 )
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
+_SPACED = re.compile(rb'"role": ')
+_LOOK = 1 << 16  # bytes in which a client's way of spelling shows
 _CONTENT = b'"content"'
 _ONE_TEXT = re.compile(
     rb'(?P<key>"content"%(s)s:%(s)s)\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
@@ -61,11 +63,13 @@ def _blocks_as_strings(item: bytes) -> bytes:
 def suspects(data: bytes, start: int, end: int) -> Iterator[int]:
     """Offsets in a conversation where `canonical` may have something to do, in no order.
 
-    A few searches over it all are many times cheaper than looking into every item; they know the
-    two ways in which JSON is commonly spelled. What they pass over in a third spelling is not
-    recognised when it is respelled, which costs savings and nothing else.
+    Two searches over it all are many times cheaper than looking into every item. The second knows
+    the two ways in which JSON is commonly spelled; an item in a third way is not recognised when
+    the client respells it, which costs savings and nothing else.
     """
-    for needle in (b'"cache_control"', b'[{"type":"text","text":', b'[{"type": "text", "text": '):
+    spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
+    one_text = b'[{"type": "text", "text": ' if spaced else b'[{"type":"text","text":'
+    for needle in (b'"cache_control"', one_text):
         at = data.find(needle, start, end)
         while at >= 0:
             yield at
