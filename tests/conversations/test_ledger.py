@@ -12,6 +12,7 @@ import pytest
 from tsheadroom.aperture.fingerprints import digest
 from tsheadroom.conversations import Conversations, Request, Status, Turn
 from tsheadroom.conversations.decisions import Edit, Form
+from tsheadroom.conversations.lineage import Lineage
 
 
 def request(words: str, **more: object) -> Request:
@@ -156,6 +157,81 @@ def test_a_gap_is_no_edit_because_another_agent_is_as_far(ledger: Conversations)
     ask(ledger, "a q X q2")
     turn = ask(ledger, "a p X p2 Y p3")
     assert (turn.status, turn.forms.keys()) == (Status.GAP, {5})
+
+
+def test_another_answer_of_the_same_place_is_a_gap_and_no_edit(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    ask(ledger, "a B c D e")
+    turn = ask(ledger, "a B other OTHER e")  # nobody asked about "a B other"
+    assert (turn.status, turn.forms.keys()) == (Status.GAP, {4})
+
+
+def test_more_items_without_an_answer_between_are_found_again(ledger: Conversations) -> None:
+    ask(ledger, "a p")
+    ask(ledger, "a p q")
+    ask(ledger, "a p q r")
+    turn = ask(ledger, "a p q X s")  # the answer to the second, which the third went past
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 1, 2, 4})
+
+
+def test_a_repetition_that_did_not_arrive_takes_nothing_back() -> None:
+    ledger = Conversations(directory=None)
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    ledger.undelivered(ask(ledger, "a"))
+    turn = ask(ledger, "a B d")
+    assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2})
+
+
+def test_what_others_build_on_is_not_written_anew(tmp_path: Path) -> None:
+    def opened() -> Conversations:
+        ledger = Conversations(directory=tmp_path)
+        ledger.open()
+        return ledger
+
+    ledger = opened()
+    for words in ("a", "a B c", "a B c D e"):
+        last = ask(ledger, words)
+    ledger.close()
+    ledger = opened()
+    ask(ledger, "a other")  # brings back the first turn only
+    again = ledger.begin(request("a B c"))
+    assert (again.status, again.forms) == (Status.REPEATED, {0: form("f0"), 2: form("f2")})
+    assert ask(ledger, "a B c D e F g").forms == last.forms | {6: form("f6")}
+    ledger.close()
+
+
+def test_after_a_restart_an_edit_keeps_all_that_is_before_it(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    ask(ledger, "a B c d e")
+    ledger.close()
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    turn = ask(ledger, "a B c d edited F g")
+    assert (turn.status, turn.forms.keys()) == (Status.EDITED, {0, 2, 3, 6})
+    ledger.close()
+
+
+def test_branches_that_share_no_form_age_by_themselves(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ledger.record(ledger.begin(request("system")), {})
+    lines = [ask_last(ledger, f"system u{i}") for i in range(100)]
+    assert len({line.group for line in lines}) == 100
+    assert max(len(line.branches) for line in lines) <= 64
+    ledger.close()
+
+
+def ask_last(ledger: Conversations, words: str) -> Lineage:
+    """One request whose last item gets a form; where it was recorded."""
+    turn = ledger.begin(request(words))
+    if saved := ledger.record(turn, {turn.fresh[-1]: form("f")}):
+        saved.result(10)
+    assert turn.lineage
+    return turn.lineage
 
 
 def test_a_late_decision_to_leave_alone_is_kept(ledger: Conversations) -> None:

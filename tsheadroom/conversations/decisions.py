@@ -49,7 +49,8 @@ class Form(msgspec.Struct, frozen=True, array_like=True):
     @property
     def size(self) -> int:
         """Bytes that it takes in memory, roughly."""
-        return _ITEM_OVERHEAD + sum(_ITEM_OVERHEAD + len(edit.new) for edit in self.edits)
+        edits = sum(2 * _ITEM_OVERHEAD + len(edit.new) for edit in self.edits)
+        return _ITEM_OVERHEAD + edits + 2 * _ITEM_OVERHEAD * len(self.targets)
 
 
 class ProposedEdit(msgspec.Struct, frozen=True):

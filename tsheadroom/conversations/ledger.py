@@ -8,6 +8,8 @@ it.
 from __future__ import annotations
 
 import logging
+import time
+from array import array
 from bisect import insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
@@ -61,6 +63,9 @@ class Turn:
     name: str  # of the conversation at the workers
     forms: dict[int, Form]
     fresh: list[int]
+    intact: int = 0  # leading items that the provider has seen as they are forwarded now
+    origin: Lineage | None = None  # whose view was left for a new one
+    idle_s: float | None = None  # since the conversation was last forwarded; None: not known
     held: int = 0  # items that a worker holds under that name, up to the chain `prefix`
     prefix: bytes = b""
     lineage: Lineage | None = None  # where it was recorded
@@ -84,9 +89,16 @@ class Stats:
 class Conversations:
     """All conversations, in memory and on disk. Not thread-safe: one loop calls it."""
 
-    def __init__(self, *, directory: Path | None, memory: int = DEFAULT_MEMORY) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path | None,
+        memory: int = DEFAULT_MEMORY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`directory` None keeps decisions in memory only; `memory` is in bytes."""
         self._directory = directory
+        self._clock = clock
         self._lineages = Lineages(memory)
         self._store: Store | None = None
         self._costly: OrderedDict[bytes, None] = OrderedDict()
@@ -116,19 +128,34 @@ class Conversations:
         chains = Chains(request.scope, request.digests, request.by_model)
         joined = b"".join(request.digests)
         newest = _newest_answer(request.by_model)
-        base, known = self._find(chains, joined, newest)
+        base, known = self._find(chains, joined)
         turn = self._classify(Turn(request, chains, Status.NEW, base, known, "", {}, []), newest)
         at_end = turn.base is not None and turn.known == len(turn.base)
         line = turn.base if at_end and turn.base else Lineage()
         turn.name, turn.held, turn.prefix = line.name, line.held, line.prefix
+        if turn.base and turn.base.asked_at:
+            turn.idle_s = self._clock() - turn.base.asked_at
         self.stats.turns[turn.status] += 1
         return turn
+
+    def rewrite(self, turn: Turn, forms: dict[int, Form]) -> None:
+        """Forward known items in these new forms, from this turn on.
+
+        It is a view of its own, with all that it shares: answers to come were made from it, while
+        the earlier ones, should the client go back to them, were made from the old one.
+        """
+        turn.forms.update(forms)
+        turn.intact = min(forms, default=turn.intact)
+        turn.origin, turn.base, turn.known = turn.base, None, 0
+        turn.name, turn.held, turn.prefix = Lineage().name, 0, b""
+        turn.must_store = True
 
     def record(self, turn: Turn, decided: dict[int, Form]) -> Future[None] | None:
         """Keep a turn's decisions. A future when they go to disk: wait for it before answering."""
         length = len(turn.request.digests)
         turn.forms.update(decided)
         lineage = turn.lineage = self._line_of(turn, length)
+        lineage.asked_at = self._clock()
         if lineage.name == turn.name:
             lineage.held, lineage.prefix = turn.held, turn.prefix
         if self._store is None or not (turn.must_store or turn.forms):
@@ -183,12 +210,13 @@ class Conversations:
         if self._store:
             self._store.close()
 
-    def _find(self, chains: Chains, joined: bytes, newest: int) -> tuple[Lineage | None, int]:
+    def _find(self, chains: Chains, joined: bytes) -> tuple[Lineage | None, int]:
         lineage = self._lineages.find(chains)
         known = lineage.common(joined) if lineage else 0
         reached = lineage.turn_before(known) if lineage else 0
-        if self._store and (lineage is None or reached < newest):
-            # Memory does not know the newest answer's request; the disk may.
+        if self._store and reached < len(joined) // DIGEST_BYTES:
+            # The disk may know more: a part of the conversation that memory let go of, or this
+            # very request, whose record others build on and which must not be written anew.
             longer = [chain for length, chain in chains.longest_first() if length > reached]
             chain = self._store.longest(longer)
             if chain is not None:
@@ -225,8 +253,10 @@ class Conversations:
             turn.status = Status.CONTINUED
             turn.forms = _until(base.forms, turn.known)
             turn.fresh = [i for i in after if i >= turn.known]
-        elif self._edited(turn, base, newest) or not request.has_prefix_cache:
+        elif (line := self._edited(turn, base, newest)) or not request.has_prefix_cache:
             turn.status = Status.EDITED
+            base = turn.base = line or base
+            turn.known = base.common(b"".join(request.digests))
             turn.forms = _until(base.forms, turn.known)
             binding = request.has_prefix_cache and request.thinks_after(turn.known)
             turn.fresh = (
@@ -236,45 +266,65 @@ class Conversations:
             # Aperture forwarded the originals: that is the newest view, so forms end here.
             turn.status, turn.base, turn.known = Status.GAP, None, 0
             turn.fresh = after
+            turn.must_store = bool(base.forms)  # or a restart would find the forms, not the gap
+        turn.intact = turn.known if turn.base else newest
         return turn
 
-    def _edited(self, turn: Turn, base: Lineage, newest: int) -> bool:
-        """Whether the newest answer is explained by a request that only differs in edited items."""
+    def _edited(self, turn: Turn, base: Lineage, newest: int) -> Lineage | None:
+        """The line whose answer is the newest one here, if only edited items tell them apart."""
         joined = b"".join(turn.request.digests)
-        for one in self._lineages.family(base):
-            if one.asked(newest) and len(one) > turn.known == one.common(joined):
-                return True
+        answer = turn.request.digests[newest]
+
+        def explains(one: Lineage) -> bool:
+            # An answer that is known and is another one was made from another line.
+            answers = len(one) <= newest or one.holds(newest, answer)
+            return one.asked(newest) and answers and len(one) > one.common(joined) >= turn.known
+
+        found = next(filter(explains, self._lineages.family(base)), None)
         stored = [n for n in base.stored if n <= turn.known]
-        return bool(
-            self._store and stored and self._store.continued(turn.chains.of(stored[-1]), newest)
-        )
+        if found or not (self._store and stored):
+            return found
+        last = turn.chains.of(stored[-1])
+        lines = (self._load(self._store, c) for c in self._store.continued(last, newest))
+        return next((line for line in lines if line and explains(line)), None)
 
     def _line_of(self, turn: Turn, length: int) -> Lineage:
         """The lineage that a turn is recorded in: its base's end, inside it, or a new branch."""
         base = turn.base
         if base is not None and turn.known == length:
-            base.insert(length)
+            if base.turn_before(length) != length:
+                # What comes next may be another answer than the one that the line goes on with.
+                base.insert(length)
+                self._lineages.also(base, turn.chain)
             return base
         added = b"".join(turn.request.digests[turn.known :])
         own = {i: form for i, form in turn.forms.items() if i >= turn.known}
         if base is not None and turn.known == len(base):
             base.append(added, own)
+            if not turn.request.by_model[turn.known]:
+                # No answer ends the part before, so later requests cannot be found by it.
+                self._lineages.also(base, turn.chain)
             return base
         line = base.branch(turn.known) if base else Lineage()
+        if not line.forms:
+            # Nothing on disk needs to be shared, and what shares nothing ages by itself.
+            line.stored, line.group = array("I"), b""
         if turn.name not in self._lineages:
             line.name = turn.name
         line.append(added, own)
         line.group = line.group or turn.chain
-        if base is not None:
-            base.branches.append(line.name)
+        parent = base or turn.origin
+        if parent:
+            parent.branched(line.name)
         self._lineages.keep(line, turn.chain)
         return line
 
 
 def _heard(base: Lineage, known: int, newest: int) -> bool:
     """Whether the request that the newest answer answers, or one after it, was answered here."""
-    reached = base.turn_before(known)
-    return reached > newest or (reached == newest and base.asked(newest))
+    # A line that holds the answer was forwarded with it, as it is: whatever happened since to a
+    # repetition of the request, the answer was made from this view.
+    return known > newest or (known == newest and base.asked(newest))
 
 
 def _record_of(turn: Turn, lineage: Lineage, length: int) -> Record:

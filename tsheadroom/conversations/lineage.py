@@ -20,6 +20,10 @@ from tsheadroom.conversations.decisions import Form
 
 _LINEAGE_OVERHEAD = 1200  # bytes of an empty lineage and its place in the index
 _TURN_BYTES = 8
+_ROOT_BYTES = 150  # a further chain by which a lineage is found
+# Branches that a lineage remembers. A system prompt that every conversation begins with would
+# gather all of them; they are only needed to recognise a client's edit, which comes at once.
+MAX_BRANCHES = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +38,8 @@ class Lineage:
     forms: dict[int, Form] = field(default_factory=dict)
     form_bytes: int = 0
     group: bytes = b""  # names the tree of lineages on disk
-    root: bytes = b""  # the chain by which it is found
+    roots: list[bytes] = field(default_factory=list)  # the chains by which it is found
+    asked_at: float = 0.0  # when it was last forwarded, by the ledger's clock; 0: not known
     branches: list[str] = field(default_factory=list)
     held: int = 0  # items that a worker holds, under the chain `prefix`
     prefix: bytes = b""
@@ -46,8 +51,16 @@ class Lineage:
     def size(self) -> int:
         """Bytes in memory, roughly."""
         return (
-            _LINEAGE_OVERHEAD + len(self.digests) + _TURN_BYTES * len(self.turns) + self.form_bytes
+            _LINEAGE_OVERHEAD
+            + len(self.digests)
+            + _TURN_BYTES * len(self.turns)
+            + _ROOT_BYTES * len(self.roots)
+            + self.form_bytes
         )
+
+    def holds(self, index: int, digest: bytes) -> bool:
+        """Whether it has an item there and that is the one."""
+        return self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] == digest
 
     def common(self, digests: bytes) -> int:
         """How many leading items it shares with a request of these concatenated digests."""
@@ -82,8 +95,7 @@ class Lineage:
 
     def insert(self, length: int) -> None:
         """A request ended inside it, at a length not seen before."""
-        if self.turn_before(length) != length:
-            insort(self.turns, length)
+        insort(self.turns, length)
 
     def branch(self, common: int) -> Lineage:
         """A lineage of its own that shares the first `common` items."""
@@ -96,7 +108,13 @@ class Lineage:
             forms=forms,
             form_bytes=sum(form.size for form in forms.values()),
             group=self.group,
+            asked_at=self.asked_at,
         )
+
+    def branched(self, name: str) -> None:
+        """Remember a branch; the oldest are forgotten."""
+        self.branches.append(name)
+        del self.branches[:-MAX_BRANCHES]
 
 
 class Chains:
@@ -156,15 +174,20 @@ class Lineages:
 
     def keep(self, lineage: Lineage, root: bytes) -> None:
         """Take a new lineage in, found by `root`."""
-        lineage.root = root
         self._by_name[lineage.name] = lineage
-        self._by_root[root] = lineage
+        self.also(lineage, root)
         self.touch(lineage)
+
+    def also(self, lineage: Lineage, root: bytes) -> None:
+        """Find it by this chain, too."""
+        lineage.roots.append(root)
+        self._by_root[root] = lineage
 
     def touch(self, lineage: Lineage) -> None:
         """Count its size anew, and let go of what was not used for longest."""
         if lineage.name not in self._by_name:  # let go while a request was under way
-            self._by_name[lineage.name] = self._by_root[lineage.root] = lineage
+            self._by_name[lineage.name] = lineage
+            self._by_root.update(dict.fromkeys(lineage.roots, lineage))
         self.bytes += lineage.size - self._used.pop(lineage.name, 0)
         self._used[lineage.name] = lineage.size
         while self.bytes > self._limit and len(self._used) > 1:
@@ -181,7 +204,8 @@ class Lineages:
 
     def _drop(self, name: str, size: int) -> None:
         lineage = self._by_name.pop(name)
-        if self._by_root.get(lineage.root) is lineage:
-            del self._by_root[lineage.root]
+        for root in lineage.roots:
+            if self._by_root.get(root) is lineage:
+                del self._by_root[root]
         self.bytes -= size
         self.evicted += 1

@@ -35,6 +35,8 @@ _GROUPED = 512  # writes in one transaction at most, so that the first does not 
 _IN_QUERY = 500  # below SQLite's bound on host parameters
 _BUSY_MS = 5000
 _LEVEL = 3  # zstd's default: forms are small and written once
+_ROW_BYTES = 250  # a row beside its digests and forms: three names, and both indexes
+_EXPLAINING = 4  # requests looked at to explain an answer; more than one is an odd coincidence
 
 _TABLES = """
 CREATE TABLE turn (
@@ -60,7 +62,8 @@ WITH RECURSIVE down(chain, length, delivered) AS (
   UNION ALL
   SELECT t.chain, t.length, t.delivered FROM turn t JOIN down ON t.parent = down.chain
   WHERE t.length <= ?
-) SELECT 1 FROM down WHERE length = ? AND delivered LIMIT 1
+) SELECT ifnull((SELECT t.chain FROM turn t WHERE t.parent = down.chain LIMIT 1), chain)
+FROM down WHERE length = ? AND delivered LIMIT ?
 """
 
 Forms = dict[int, Form]
@@ -91,6 +94,8 @@ class Store:
         self._path = directory / FILE_NAME
         self._clock = clock
         self._reader = self._open()
+        # Marks that are not on disk yet: nobody waits for these, so a reader may come before them.
+        self._marks: dict[bytes, tuple[Future[None], bool]] = {}
         self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
         self._thread.start()
@@ -112,14 +117,22 @@ class Store:
         """The turns from the conversation's start to this one."""
         rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
         unpack = zstandard.ZstdDecompressor().decompress
+
+        def marked(chain: bytes, stored: int) -> bool:
+            return self._marks.get(chain, (None, bool(stored)))[1]
+
         return [
-            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, bool(ok))
+            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marked(c, ok))
             for c, p, f, n, d, z, ok in rows
         ]
 
-    def continued(self, chain: bytes, length: int) -> bool:
-        """Whether a request of this length, delivered, went on from the turn named `chain`."""
-        return bool(self._reader.execute(_WALK_DOWN, (chain, length, length)).fetchone())
+    def continued(self, chain: bytes, length: int) -> list[bytes]:
+        """Requests of this length, delivered, that went on from the turn named `chain`.
+
+        Where one is known to have gone on, that next request stands for it: it holds the answer.
+        """
+        found = self._reader.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
+        return [row[0] for row in found.fetchall()]
 
     def costly(self) -> list[bytes]:
         """Digests of items that killed or outlived a worker, the newest last."""
@@ -139,7 +152,14 @@ class Store:
 
     def mark(self, chain: bytes, *, delivered: bool) -> Future[None]:
         """Note whether a turn's answer arrived."""
-        return self._submit("UPDATE turn SET delivered = ? WHERE chain = ?", (delivered, chain))
+        written = self._submit("UPDATE turn SET delivered = ? WHERE chain = ?", (delivered, chain))
+        self._marks[chain] = written, delivered
+        written.add_done_callback(lambda _: self._forget(chain, written))
+        return written
+
+    def _forget(self, chain: bytes, written: Future[None]) -> None:
+        if self._marks.get(chain, (None, False))[0] is written:
+            del self._marks[chain]
 
     def avoid(self, digest: bytes) -> Future[None]:
         """Note an item that must not be processed again."""
@@ -157,9 +177,8 @@ class Store:
             (cutoff,),
         )
         return self._submit(
-            # Digests and compressed forms are all of a row's bulk.
             "DELETE FROM turn WHERE family IN (SELECT family FROM ("
-            " SELECT family, sum(sum(length(digests) + ifnull(length(forms), 0)))"
+            f" SELECT family, sum(sum({_ROW_BYTES} + length(digests) + ifnull(length(forms), 0)))"
             "  OVER (ORDER BY max(at) DESC, family) AS newer"
             " FROM turn GROUP BY family) WHERE newer > ?)",
             (max_bytes,),

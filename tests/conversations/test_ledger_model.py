@@ -1,0 +1,209 @@
+"""The ledger against a model of the provider: whatever happens, what an answer was made from stays.
+
+The model knows, for every answer, the exact view of the conversation that the provider had when it
+made it. A later request that carries this answer must forward that view again, up to where the
+client itself changed something: else the prompt cache is lost, and with preserved thinking the
+session.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import count, takewhile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tsheadroom.aperture.fingerprints import digest
+from tsheadroom.conversations import Conversations, Request, Turn
+from tsheadroom.conversations.decisions import Edit, Form
+from tsheadroom.conversations.lineage import Lineages
+
+Words = tuple[str, ...]
+View = tuple[tuple[str, bytes], ...]  # each item with the name of its form, b"" for the original
+MEMORY = 1 << 20
+AGENTS = 3
+
+
+def by_model(word: str) -> bool:
+    return word.startswith("A")
+
+
+def newest_answer(words: Words) -> int:
+    """Where the newest answer stands; 0 for none. Answers are single items here."""
+    return max((i for i, word in enumerate(words) if by_model(word)), default=0)
+
+
+def as_sent(words: Words) -> View:
+    return tuple((word, b"") for word in words)
+
+
+def shared(a: Words, b: Words) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+class Model(RuleBasedStateMachine):
+    """Several agents under one session, a provider, and the ledger between them."""
+
+    on_disk = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.numbers = count()
+        self.talks: list[Words] = [("u",)] * AGENTS  # they all start with the same item
+        self.made_from: dict[str, View] = {}  # an answer -> what the provider had then
+        self.newest: dict[Words, View] = {}  # a request -> how it was forwarded last
+        self.answers: dict[Words, View] = {}  # a request -> what the daemon answered
+        self.heard: set[Words] = set()  # requests whose answers were delivered
+        self.ledger = self.opened()
+
+    def opened(self) -> Conversations:
+        ledger = Conversations(
+            directory=Path(self.folder.name) if self.on_disk else None, memory=MEMORY
+        )
+        ledger.open()
+        return ledger
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        self.folder.cleanup()
+
+    def word(self, kind: str) -> str:
+        return f"{kind}{next(self.numbers)}"
+
+    def begin(self, words: Words, *, thinks: bool) -> Turn:
+        return self.ledger.begin(
+            Request(
+                scope=b"s",
+                digests=[digest(word.encode()) for word in words],
+                by_model=[by_model(word) for word in words],
+                thinks_after=lambda _: thinks,
+            )
+        )
+
+    def answer(self, words: Words, gets_form: int, *, thinks: bool) -> tuple[Turn, View]:
+        """Ask the daemon. Bit i of `gets_form`: whether the i-th new item gets a form."""
+        turn = self.begin(words, thinks=thinks)
+        decided = {
+            index: Form(self.word("form").encode(), (Edit(("content",), 0, 9, b'"x"'),), (), 7)
+            for bit, index in enumerate(turn.fresh)
+            if gets_form >> bit & 1
+        }
+        if saved := self.ledger.record(turn, decided):
+            saved.result(10)
+        forms = turn.forms
+        view = tuple((w, forms[i].token if i in forms else b"") for i, w in enumerate(words))
+        return turn, view
+
+    def check(self, words: Words, view: View) -> None:
+        again = self.answers.get(words)
+        if again and any(token for _, token in again):
+            assert view == again, "a repeated request got another answer"
+        at = newest_answer(words)
+        if not at or self.ambiguous(words, at):
+            return
+        asked = words[:at]
+        views = [self.made_from[words[at]]]
+        if asked in self.newest:  # sent twice, and no hook can know which of them was answered
+            views.append(self.newest[asked])
+        if asked in self.heard:
+            views.append(self.answers[asked])
+        agreed = [v[: shared(asked, tuple(w for w, _ in v))] for v in views]
+        assert any(view[: len(known)] == known for known in agreed), (view, views)
+
+    def ambiguous(self, words: Words, at: int) -> bool:
+        """Whether nobody could tell an edit from a turn that went past the daemon: the answer's
+        request never came by, and one of the same length did whose answer is not known."""
+        return words[:at] not in self.heard and any(
+            len(other) == at and other[0] == words[0] for other in self.heard
+        )
+
+    agents = st.integers(0, AGENTS - 1)
+
+    @initialize()
+    def starts(self) -> None:
+        self.talks = [("u",)] * AGENTS
+
+    @rule(
+        agent=agents,
+        gets_form=st.integers(0, 15),
+        fate=st.sampled_from(["answered"] * 6 + ["hung up", "missed", "not answered"]),
+        more=st.integers(1, 2),
+        thinks=st.booleans(),
+    )
+    def turn(self, agent: int, gets_form: int, fate: str, more: int, thinks: bool) -> None:
+        words = self.talks[agent]
+        view = as_sent(words)
+        if fate != "missed":
+            turn, forwarded = self.answer(words, gets_form, thinks=thinks)
+            self.check(words, forwarded)
+            self.answers[words] = forwarded
+            if fate == "hung up":
+                self.ledger.undelivered(turn)
+            else:
+                self.ledger.delivered(turn)
+                self.heard.add(words)
+                view = forwarded
+        self.newest[words] = view
+        if fate != "not answered":
+            made = self.word("A")
+            self.made_from[made] = view
+            words += (made,)
+        self.talks[agent] = words + tuple(self.word("u") for _ in range(more))
+
+    @rule(agent=agents, thinks=st.booleans())
+    def repeat(self, agent: int, thinks: bool) -> None:
+        """The same request once more; its answer is thrown away by the client."""
+        words = self.talks[agent]
+        turn, view = self.answer(words, 0, thinks=thinks)
+        self.check(words, view)
+        self.ledger.delivered(turn)
+        self.heard.add(words)
+        self.answers[words] = self.newest[words] = view
+
+    @rule(agent=agents, other=agents, cut=st.integers(1, 12), more=st.integers(0, 2))
+    def rewind(self, agent: int, other: int, cut: int, more: int) -> None:
+        """Back to an earlier point of a talk, this agent's or another's, and on from there."""
+        words = self.talks[other][:cut]
+        while by_model(words[-1]):
+            words = words[:-1]
+        self.talks[agent] = words + tuple(self.word("u") for _ in range(more))
+
+    @rule(agent=agents, at=st.integers(1, 12))
+    def edit(self, agent: int, at: int) -> None:
+        words = list(self.talks[agent])
+        if at < len(words) and not by_model(words[at]):
+            words[at] = self.word("u")
+        self.talks[agent] = tuple(words)
+
+    @precondition(lambda self: self.on_disk)
+    @rule()
+    def restart(self) -> None:
+        self.ledger.close()
+        self.ledger = self.opened()
+
+    @precondition(lambda self: self.on_disk)
+    @rule()
+    def evict(self) -> None:
+        self.ledger._lineages = Lineages(MEMORY)
+
+
+class InMemory(Model):
+    """The same without a disk."""
+
+    on_disk = False
+
+
+LIMITS = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestModel = Model.TestCase
+TestModel.settings = LIMITS
+TestInMemory = InMemory.TestCase
+TestInMemory.settings = LIMITS
