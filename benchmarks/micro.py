@@ -1,0 +1,93 @@
+"""The daemon's pure steps, timed alone: split, hash, plan, splice, by the size of a body."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import traffic
+from benchmarks.growing import Growing
+from benchmarks.latency import size_name
+from tsheadroom import compression
+from tsheadroom.aperture import answer
+from tsheadroom.aperture.call import Call, Fingerprints, read
+from tsheadroom.conversations import Conversations
+from tsheadroom.settings import Settings
+
+SIZES = (50_000, 1_000_000, 20_000_000)
+LEAST_RUNS = 5
+SECONDS = 1.0  # for each step at each size
+_DOCUMENT = "x" * 40_000  # pads the largest body: agents' conversations end far below 20 MB
+
+
+def _body(traces: list[Path], size: int) -> bytes:
+    """A hook call of about `size` bytes; beyond 2 MB by longer tool outputs, not more messages."""
+    growing = Growing(traces, min(size, 1_000_000), 0)
+    call = growing.request("micro", growing.first)
+    short = size - len(call)
+    if short <= 0:
+        return call
+    padding = [{"role": "user", "content": _DOCUMENT}, {"role": "assistant", "content": "ok"}]
+    chunk = traffic.dumps(padding)[1:-1]
+    mark = b'"messages":['
+    return call.replace(mark, mark + (chunk + b",") * (short // len(chunk)), 1)
+
+
+def _timed(step: Callable[[], object]) -> dict[str, float]:
+    step()
+    times: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(times) < LEAST_RUNS or time.perf_counter() < end:
+        started = time.perf_counter()
+        step()
+        times.append((time.perf_counter() - started) * 1e3)
+    return {
+        "median_ms": round(statistics.median(times), 3),
+        "least_ms": round(min(times), 3),
+        "runs": len(times),
+    }
+
+
+def _splice(call: Call) -> Callable[[], object]:
+    """Every tenth item gets another text of its own size."""
+    changes = [(*call.items[index], b'{"role":"user","content":"a form"}')
+               for index in range(0, len(call.items), 10)]  # fmt: skip
+    return lambda: answer.modify(call, changes)
+
+
+def _plan(call: Call, prints: Fingerprints) -> Callable[[], object]:
+    """Find a conversation that is known up to its last two messages."""
+    prepared = compression._Prepared(call, prints)
+    request = compression._request(prepared, Settings())
+    conversations = Conversations(directory=None)
+    conversations.record(conversations.begin(request), {})
+    return lambda: conversations.begin(request)
+
+
+def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
+    """The table, and the same for machines."""
+    rows: list[dict[str, Any]] = []
+    for size in SIZES:
+        data = _body(traces, size)
+        call = read(data)
+        assert isinstance(call, Call)
+        prints = Fingerprints.of(call)
+        steps: dict[str, Callable[[], object]] = {
+            "split": lambda data=data: read(data),  # type: ignore[misc]
+            "hash": lambda call=call: Fingerprints.of(call),  # type: ignore[misc]
+            "plan": _plan(call, prints),
+            "splice": _splice(call),
+        }
+        for name, step in steps.items():
+            row = {"bytes": len(data), "messages": len(call.items), "step": name}
+            rows.append({**row, **_timed(step)})
+    lines = ["| body | messages | step | median ms | least ms |", "|---:|---:|---|---:|---:|"]
+    lines += [
+        f"| {size_name(round(row['bytes'], -4))} | {row['messages']} | {row['step']}"
+        f" | {row['median_ms']:.3f} | {row['least_ms']:.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines), {"steps": rows}
