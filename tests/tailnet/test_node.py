@@ -55,6 +55,11 @@ def test_remote_is_the_tailnet_peer(node: Served, caller: Caller) -> None:
     assert who(caller, node)["remote"] == caller.ip
 
 
+def test_a_node_says_what_it_is_called(node: Served) -> None:
+    said = f"the node is on the tailnet name=served addresses={node.ip},"
+    until(lambda: said in node.log.read_text(), said)
+
+
 def test_remote_is_right_for_each_of_many_callers(
     node: Served,
     caller: Caller,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from tsheadroom.tailnet.localapi import Event, Status
-from tsheadroom.tailnet.watch import SAY_AGAIN_SECONDS, Watch, advice
+from tsheadroom.tailnet.watch import SAY_AGAIN_SECONDS, Watch, advice, expiry_advice
 
 URL = "https://login.example.com/a/1"
 
@@ -24,6 +25,24 @@ URL = "https://login.example.com/a/1"
 )
 def test_advice(status: Status, has_key: bool, words: str) -> None:
     assert re.search(words, advice(status, has_key=has_key))
+
+
+@pytest.mark.parametrize(
+    ("expiry", "warned"),
+    [
+        ("", False),
+        ("2026-03-30T00:00:00Z", False),
+        ("2026-03-07T00:00:00Z", True),
+        ("2026-02-27T00:00:00Z", True),
+        ("no date", False),
+        ("2026-03-07T00:00:00", False),
+    ],
+)
+def test_a_key_that_expires_soon(expiry: str, warned: bool) -> None:
+    status = Status("Running", key_expiry=expiry)
+    said = expiry_advice(status, datetime(2026, 3, 1, tzinfo=UTC))
+    assert (said is not None) == warned
+    assert not warned or expiry in str(said)
 
 
 class Clock:

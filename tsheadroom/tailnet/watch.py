@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Status
@@ -29,6 +30,10 @@ SAY_AGAIN_SECONDS = 300.0
 # Reasons may carry a detail that differs each time: no topic is spoken of more often than this.
 _SAME_TOPIC_SECONDS = 30.0
 
+# A key that is about to expire is spoken of early enough for somebody to act, and twice a day.
+_EXPIRY_NOTICE = timedelta(days=7)
+_EXPIRY_SECONDS = 12 * 3600.0
+
 
 class Watch:
     """What is known of one node; follow() keeps it true."""
@@ -37,6 +42,7 @@ class Watch:
         self._has_key = has_key
         self._clock = clock
         self._asked_for_url = False
+        self._expiry_seen = 0.0
         self._said: dict[str, tuple[str, float]] = {}
         self.state = "NoState"
         self.up = asyncio.Event()  # set once it has run
@@ -51,20 +57,35 @@ class Watch:
         while True:
             try:
                 async for event in api.watch():
-                    self.note(event)
+                    if self.note(event):
+                        await self._introduce(api)
                 log.debug("the node's event bus ended")
             except LocalApiFailed as error:
                 self._say("api", str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    def note(self, event: Event) -> None:
-        """Take in what the node says."""
+    def note(self, event: Event) -> bool:
+        """Take in what the node says; whether it runs since this event."""
+        ran = self.state == "Running"
         if event.error:
             self._say("error", f"the node reports: {event.error}")
         if event.state is not None and event.state != self.state:
             self._enter(event.state)
         if event.login_url:
             self._say(event.login_url, login_advice(event.login_url))
+        return self.state == "Running" and not ran
+
+    async def _introduce(self, api: LocalApi) -> None:
+        """Say what the node is called: what a person types to reach it."""
+        status = await api.status()
+        log.info(
+            "the node is on the tailnet name=%s addresses=%s tailnet=%s key_expiry=%s",
+            status.dns_name,
+            ",".join(status.addresses),
+            status.tailnet,
+            status.key_expiry or "never",
+        )
+        self._warn_of_expiry(status)
 
     def _enter(self, state: str) -> None:
         before, self.state = self.state, state
@@ -79,12 +100,19 @@ class Watch:
     async def _explain(self, api: LocalApi) -> None:
         await asyncio.sleep(URL_SECONDS)
         while True:
-            if self.state != "Running":
-                try:
+            try:
+                if self.state != "Running":
                     await self._explain_once(api)
-                except LocalApiFailed as error:
-                    self._say("api", str(error))
+                elif self._clock() - self._expiry_seen >= _EXPIRY_SECONDS:
+                    self._warn_of_expiry(await api.status())
+            except LocalApiFailed as error:
+                self._say("api", str(error))
             await asyncio.sleep(URL_SECONDS if self.state == "NeedsLogin" else _EXPLAIN_SECONDS)
+
+    def _warn_of_expiry(self, status: Status) -> None:
+        self._expiry_seen = self._clock()
+        if (sentence := expiry_advice(status, datetime.now(UTC))) is not None:
+            self._say("expiry", sentence)
 
     async def _explain_once(self, api: LocalApi) -> None:
         status = await api.status()
@@ -124,4 +152,18 @@ def advice(status: Status, *, has_key: bool) -> str:
     return (
         f"the node is not running yet, still trying state={status.state}; check that the control"
         f" server can be reached; health: {health}"
+    )
+
+
+def expiry_advice(status: Status, now: datetime) -> str | None:
+    """What a person does about a key that expires soon; None when it does not."""
+    try:
+        expiry = datetime.fromisoformat(status.key_expiry)
+    except ValueError:
+        return None  # the key does not expire
+    if expiry.tzinfo is None or expiry - now > _EXPIRY_NOTICE:
+        return None
+    return (
+        f"the node's key expires at {status.key_expiry}: the login URL is logged then; to avoid"
+        " that, disable key expiry for the node in the tailnet's admin console"
     )
