@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from tsheadroom.workers.child import commands, listings
 from tsheadroom.workers.child.folds import SAME_CHARS, Folder, Index, Run, Target
 from tsheadroom.workers.child.lossless import Lossless
 from tsheadroom.workers.child.lossy import Lossy
+from tsheadroom.workers.child.memo import Memo
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls
 from tsheadroom.workers.numbering import Lines
@@ -31,17 +33,33 @@ class Draft:
             self.transforms.append(name)
 
 
-def tidy(draft: Draft, call: Call, settings: Settings) -> None:
+def tidy(text: str, call: Call, settings: Settings, memo: Memo) -> Draft:
     """The steps that look at nothing but the output itself and that the daemon can repeat."""
-    runs = commands.runs_commands(call)
-    if settings.terminal and runs:
-        draft.take(terminal.screen(draft.text), "terminal")
-    if settings.json and not commands.prints_file(call):
-        draft.take(jsontext.minify(draft.text), "json")
-    if settings.gutter:
-        draft.take(numbering.strip_padding(draft.text), "gutter")
-    if settings.lossless and runs and not commands.prints_file(call):
-        draft.take(repeats.fold(draft.text), "repeat")
+    runs, is_file = commands.runs_commands(call), commands.prints_file(call)
+    wanted = {
+        "terminal": settings.terminal and runs,
+        "json": settings.json and not is_file,
+        "gutter": settings.gutter,
+        "repeat": settings.lossless and runs and not is_file,
+    }
+    steps = tuple(name for name, on in wanted.items() if on)
+
+    def make() -> tuple[str | None, list[str]]:
+        draft = Draft(text)
+        for name in steps:
+            draft.take(_TIDIED[name](draft.text), name)
+        return (draft.text if draft.transforms else None), draft.transforms
+
+    shorter, transforms = memo.get(steps, text, make, lambda made: len(made[0] or ""))
+    return Draft(text if shorter is None else shorter, list(transforms))
+
+
+_TIDIED: dict[str, Callable[[str], str]] = {
+    "terminal": terminal.screen,
+    "json": jsontext.minify,
+    "gutter": numbering.strip_padding,
+    "repeat": repeats.fold,
+}
 
 
 def fold(draft: Draft, call: Call, calls: Calls, index: Index, settings: Settings) -> None:
@@ -118,13 +136,19 @@ def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings) -> None:
         draft.transforms += names
 
 
-def headroom(draft: Draft, call: Call, lossless: Lossless) -> None:
+def headroom(draft: Draft, call: Call, lossless: Lossless, memo: Memo) -> None:
     """Headroom's lossless compressors, on outputs that are not the text of a file."""
     if draft.pointers or "repeat" in draft.transforms or commands.prints_file(call):
         return
-    text, names = lossless.compress(call, draft.text)
-    if names:
+
+    def make() -> tuple[str | None, list[str]]:
+        text, names = lossless.compress(call, draft.text)
+        if not names:
+            text, names = listings.fold(draft.text), ["listing"]
+        return (text, names) if len(text) < len(draft.text) else (None, [])
+
+    told = ("headroom", call.tool, call.command)
+    text, names = memo.get(told, draft.text, make, lambda made: len(made[0] or ""))
+    if text is not None:
         draft.text = text
         draft.transforms += names
-    else:
-        draft.take(listings.fold(draft.text), "listing")

@@ -17,6 +17,7 @@ from tsheadroom.workers.child import commands, forms, tokens
 from tsheadroom.workers.child.folds import Index, Target
 from tsheadroom.workers.child.lossless import Lossless
 from tsheadroom.workers.child.lossy import Lossy
+from tsheadroom.workers.child.memo import Memo
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls, written_texts
 
@@ -48,6 +49,7 @@ class Compressor:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
+        self.memo = Memo()
         self.lossless = Lossless()
         self.lossy = Lossy()
 
@@ -68,6 +70,10 @@ class Compressor:
 
     def conversation(self) -> Conversation:
         return Conversation(self)
+
+    def count(self, text: str) -> int:
+        """The tokens of a text."""
+        return self.memo.get("tokens", text, lambda: tokens.count(text), lambda _: 0)
 
 
 @dataclass(slots=True)
@@ -174,7 +180,7 @@ class Conversation:
         if settings.lossy and part["kind"] == "text":
             shorter, names = self._compressor.lossy.compress_text(role, text, settings)
             draft = forms.Draft(shorter, names, lossy=True)
-        return _edit(part, draft, result)
+        return self._edit(part, draft, result)
 
     def _output(
         self, part: dict[str, Any], call: Call, settings: Settings, result: Result
@@ -182,7 +188,7 @@ class Conversation:
         text: str = part["text"]
         failed = _failed(part)
         self._written(call, failed)
-        edit = _edit(part, self._draft(text, call, failed, settings, result), result)
+        edit = self._edit(part, self._draft(text, call, failed, settings, result), result)
         target = self._settle(part, call, failed, edit["text"] if edit else text)
         if edit:
             self._last.append(_Place(self.length, part["slot"], call, text, target))
@@ -197,17 +203,43 @@ class Conversation:
         if pointers.imitated(text):
             result.note("imitation")
             return draft
-        forms.tidy(draft, call, settings)
+        draft = forms.tidy(text, call, settings, self._compressor.memo)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _reading(call) in self._folded
         if settings.folds and not self._imitated and not again:
             forms.fold(draft, call, self._calls, self._index, settings)
         if settings.lossless:
-            forms.headroom(draft, call, self._compressor.lossless)
+            forms.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
             forms.shorten(draft, call, self._compressor.lossy, settings)
         return draft
+
+    def _edit(
+        self, part: Mapping[str, Any], draft: forms.Draft, result: Result
+    ) -> dict[str, Any] | None:
+        """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
+        text: str = part["text"]
+        count = self._compressor.count
+        before = after = count(text)
+        edit = None
+        if draft.text != text:
+            shorter = count(draft.text)
+            if shorter < before and _bytes(draft.text) < _bytes(text):
+                after = shorter
+                result.transforms_applied += draft.transforms
+                edit = {
+                    "slot": part["slot"],
+                    "text": draft.text,
+                    "pointers": draft.pointers,
+                    "transforms": draft.transforms,
+                    "lossy": draft.lossy,
+                }
+            else:
+                result.note("not_smaller")
+        result.tokens_before += before
+        result.tokens_after += after
+        return edit
 
     def _forwarded(self, part: Mapping[str, Any], text: str) -> None:
         call = self._calls.by_id.get(part.get("call", ""))
@@ -255,30 +287,6 @@ def _reading(call: Call) -> tuple[str, str] | None:
     if not commands.prints_file(call) or call.writes:
         return None
     return ("", call.path) if call.path else (call.tool, call.label)
-
-
-def _edit(part: Mapping[str, Any], draft: forms.Draft, result: Result) -> dict[str, Any] | None:
-    """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
-    text: str = part["text"]
-    before = after = tokens.count(text)
-    edit = None
-    if draft.text != text:
-        shorter = tokens.count(draft.text)
-        if shorter < before and _bytes(draft.text) < _bytes(text):
-            after = shorter
-            result.transforms_applied += draft.transforms
-            edit = {
-                "slot": part["slot"],
-                "text": draft.text,
-                "pointers": draft.pointers,
-                "transforms": draft.transforms,
-                "lossy": draft.lossy,
-            }
-        else:
-            result.note("not_smaller")
-    result.tokens_before += before
-    result.tokens_after += after
-    return edit
 
 
 def _bytes(text: str) -> int:

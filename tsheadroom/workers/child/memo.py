@@ -1,0 +1,39 @@
+"""What was made of a text once, so that it is not made again: agents of one team read the same
+files, sub-agents repeat each other, and a conversation that moves here is told from its start."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from typing import TypeVar
+
+LIMIT = 4 << 20  # bytes of results; a worker's share of the memory that two conversations take
+_ENTRY = 200  # bytes of an entry beside its text, measured
+
+T = TypeVar("T")
+
+
+class Memo:
+    """Results by the text they were made of and whatever else decides them; least recently used
+    go first. Makers must be functions of just that."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._size = 0
+        self._results: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+
+    def get(self, what: Hashable, text: str, make: Callable[[], T], weigh: Callable[[T], int]) -> T:
+        """The result of `make()` for this text; `weigh` says how many bytes keeping it takes."""
+        key = (what, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+        known = self._results.get(key)
+        if known is not None:
+            self._results.move_to_end(key)
+            return known[0]  # type: ignore[return-value]
+        result = make()
+        size = _ENTRY + weigh(result)
+        self._results[key] = (result, size)
+        self._size += size
+        while self._size > self._limit:
+            self._size -= self._results.popitem(last=False)[1][1]
+        return result
