@@ -238,10 +238,14 @@ class Store:
         connection = self._connect()
         for batch in self._gathered():
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                # A lone write commits by itself: each statement more is a wait for the loop's
+                # thread to let go of the interpreter.
+                if len(batch) > 1:
+                    connection.execute("BEGIN IMMEDIATE")
                 for (sql, values), _ in batch:
                     connection.execute(sql, values)
-                connection.execute("COMMIT")
+                if len(batch) > 1:
+                    connection.execute("COMMIT")
             except sqlite3.Error as error:
                 log.error("decisions could not be written err=%s turns=%d", error, len(batch))
                 if connection.in_transaction:
