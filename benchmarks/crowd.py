@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import statistics
 import threading
 import time
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from benchmarks.latency import percentile
 DEADLINE_MS = 4_000  # the daemon's default
 # A conversation of the crowd begins small and grows by a turn a request, as most of a day's do.
 CROWD_BYTES = 20_000
-OVERLOAD_SENDERS = 400  # Aperture opens a connection for each call that finds no free one
-OVERLOAD_BYTES = 55_000
+# Large enough that the workers hold as much as they ever will after a thousand turns.
+LEAK_BYTES = 200_000
+# Aperture opens a connection for each call that finds no free one.
+OVERLOAD_SENDERS = 1_000
+# More than can be waiting at once, since an agent sends one request at a time.
+OVERLOAD_SESSIONS = 2_000
 OUTCOME = 'tsheadroom_requests_by_outcome{outcome="%s"}'
 
 
@@ -46,77 +51,67 @@ class Crowd:
     """Sessions that take turns on a few connections; each grows by a turn whenever it is asked."""
 
     def __init__(self, port: int, traces: list[Path], sessions: int, size: int, turns: int) -> None:
+        """After `turns` turns a session begins anew, as another one."""
         self._port = port
         self._growing = [Growing(traces, size, turns, number) for number in range(sessions)]
         self._turns = turns
-        self._sessions = sessions
+        self._taken = [0] * sessions
         self._run = time.time_ns()
-        # Round by round: each session's next turn follows all others' turns.
-        self._next = itertools.count()
-        self._lock = threading.Lock()
 
-    @property
-    def size(self) -> int:
-        """How many turns all sessions have together."""
-        return self._sessions * self._turns
-
-    def body(self, number: int) -> bytes:
-        """The request of a turn, counted over all sessions; a new generation when all are done."""
-        generation, at = divmod(number, self.size)
-        turn, session = divmod(at, self._sessions)
+    def body(self, session: int) -> bytes:
+        """The next request of a session."""
+        generation, turn = divmod(self._taken[session], self._turns)
+        self._taken[session] += 1
         growing = self._growing[session]
-        return growing.request(f"{self._run}-{generation}-{session}", growing.first + turn)
+        return growing.request(f"{self._run}-{session}-{generation}", growing.first + turn)
 
-    def closed(self, connections: int, count: int) -> tuple[Seen, float]:
-        """`count` turns, each connection sending its next when it has its answer; and seconds."""
-        with self._lock:
-            numbers = iter([next(self._next) for _ in range(count)])
+    def closed(self, connections: int, plan: Iterable[int]) -> tuple[Seen, float]:
+        """A turn of each session of the plan, in order; and the seconds that it took.
+
+        A connection sends its next request when it has its answer; a session keeps to one.
+        """
         seen = Seen()
+        shares: list[list[int]] = [[] for _ in range(connections)]
+        for session in plan:
+            shares[session % connections].append(session)
 
-        def send() -> None:
-            connection = Connection(self._port)
-            while True:
-                with self._lock:
-                    number = next(numbers, None)
-                if number is None:
-                    break
-                try:
-                    seen.answers.append(connection.post(self.body(number)))
-                except OSError:
-                    seen.broken += 1
-                    connection = Connection(self._port)
-            connection.close()
+        def send(share: list[int]) -> None:
+            line = _Line(self._port, seen)
+            for session in share:
+                line.post(self.body(session))
+            line.close()
 
         started = time.perf_counter()
-        _together(send, connections)
+        threads = [threading.Thread(target=send, args=(s,), daemon=True) for s in shares if s]
+        _together(threads)
         return seen, time.perf_counter() - started
 
     def open(self, rate: float, seconds: float) -> tuple[Seen, int]:
-        """Turns at a rate, whether answered or not; what came, and how many found no sender."""
-        waiting: queue.Queue[bytes | None] = queue.Queue()
+        """Turns at a rate, whether answered or not; what came, and how many nobody could send.
+
+        As with agents, a session's next turn waits for the answer to its last one.
+        """
+        waiting: queue.Queue[int | None] = queue.Queue()
+        idle = deque(range(len(self._growing)))
         seen, unsent = Seen(), 0
 
         def send() -> None:
-            connection = Connection(self._port)
-            while (body := waiting.get()) is not None:
-                try:
-                    seen.answers.append(connection.post(body))
-                except OSError:
-                    seen.broken += 1
-                    connection = Connection(self._port)
-            connection.close()
+            line = _Line(self._port, seen)
+            while (session := waiting.get()) is not None:
+                line.post(self.body(session))
+                idle.append(session)
+            line.close()
 
         senders = [threading.Thread(target=send, daemon=True) for _ in range(OVERLOAD_SENDERS)]
         for sender in senders:
             sender.start()
         started = time.perf_counter()
         for at in range(int(rate * seconds)):
-            body = self.body(next(self._next))
             time.sleep(max(0.0, started + at / rate - time.perf_counter()))
-            if waiting.qsize() >= OVERLOAD_SENDERS:
+            if idle and waiting.qsize() < OVERLOAD_SENDERS:
+                waiting.put(idle.popleft())
+            else:
                 unsent += 1
-                continue
-            waiting.put(body)
         for _ in senders:
             waiting.put(None)
         for sender in senders:
@@ -124,8 +119,26 @@ class Crowd:
         return seen, unsent
 
 
-def _together(work: Any, count: int) -> None:
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+class _Line:
+    """A connection that is opened again when it breaks, and counts that."""
+
+    def __init__(self, port: int, seen: Seen) -> None:
+        self._port, self._seen = port, seen
+        self._connection = Connection(port)
+
+    def post(self, body: bytes) -> None:
+        try:
+            self._seen.answers.append(self._connection.post(body))
+        except OSError:
+            self._seen.broken += 1
+            self._connection.close()
+            self._connection = Connection(self._port)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _together(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -142,7 +155,7 @@ def soak(
         idle = daemon.usage()
         crowd = Crowd(daemon.port, traces, sessions, CROWD_BYTES, rounds)
         for number in range(rounds):
-            seen, taken = crowd.closed(connections, sessions)
+            seen, taken = crowd.closed(connections, range(sessions))
             usage = daemon.usage()
             metrics = daemon.metrics()
             rows.append(
@@ -165,12 +178,13 @@ def soak(
 
 
 def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """5,000 turns over 500 conversations: memory after each 500."""
+    """5,000 turns over 500 conversations, one after another: memory after each 500 turns."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
-        crowd = Crowd(daemon.port, traces, 500, CROWD_BYTES, 10)
-        for _ in range(10):
-            seen, _taken = crowd.closed(8, 500)
+        crowd = Crowd(daemon.port, traces, 500, LEAK_BYTES, 10)
+        for batch in range(10):
+            sessions = range(50 * batch, 50 * (batch + 1))
+            seen, _taken = crowd.closed(8, [s for s in sessions for _ in range(10)])
             time.sleep(0.5)
             sent = (int(rows[-1]["all turns"]) if rows else 0) + len(seen.answers)
             rows.append({"all turns": sent, **seen.numbers(), **_memory(daemon.usage())})
@@ -183,18 +197,19 @@ def overload(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[st
     """Twice the load that the daemon carries beside this client, and the time after it."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
-        crowd = Crowd(daemon.port, traces, 64, OVERLOAD_BYTES, 20)
-        crowd.closed(4, 64)  # every session's cold first request
-        seen, taken = crowd.closed(16, 640)
+        crowd = Crowd(daemon.port, traces, OVERLOAD_SESSIONS, CROWD_BYTES, 20)
+        crowd.closed(16, range(OVERLOAD_SESSIONS))  # every session's cold first request
+        before = daemon.metrics()
+        seen, taken = crowd.closed(16, range(0, OVERLOAD_SESSIONS, 2))
         rate = len(seen.answers) / taken
-        rows.append({"phase": f"as fast as 16 go: {rate:.0f}/s", **_answers(daemon, seen, {})})
+        rows.append({"phase": f"as fast as 16 go: {rate:.0f}/s", **_answers(daemon, seen, before)})
         before = daemon.metrics()
         seen, unsent = crowd.open(2 * rate, 15.0)
         row = {"phase": f"twice that: {2 * rate:.0f}/s for 15 s"}
         rows.append({**row, **_answers(daemon, seen, before), "unsent": unsent})
         for second in (0, 2, 4):
             before = daemon.metrics()
-            seen, _ = crowd.closed(1, 20)
+            seen, _ = crowd.closed(1, range(20))
             rows.append({"phase": f"one, {second} s later", **_answers(daemon, seen, before)})
             time.sleep(2.0)
     late = sum(row["max_ms"] > DEADLINE_MS + 1000 for row in rows)
@@ -209,6 +224,8 @@ def _answers(daemon: Daemon, seen: Seen, before: dict[str, float]) -> dict[str, 
 
     return {
         **seen.numbers(),
+        # Since the start, without the wait in the kernel for the loop to take the request.
+        "hook_max_ms": round(after.get("headroom_overhead_ms_max", 0.0), 1),
         "modify": grown(OUTCOME % "modify"),
         "noop": grown(OUTCOME % "noop"),
         "error": grown(OUTCOME % "error"),
