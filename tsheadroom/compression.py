@@ -17,9 +17,11 @@ import msgspec
 
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
-from tsheadroom.conversations import Conversations, Request, Status, Turn, decisions
+from tsheadroom.conversations import Conversations, Request, Status, Turn, decisions, plan
 from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast, read_bill
 from tsheadroom.conversations.exchange import Exchange
+from tsheadroom.conversations.prices import price_of
+from tsheadroom.conversations.windows import Windows
 from tsheadroom.settings import Settings
 from tsheadroom.summary import Outcome, Summary
 from tsheadroom.workers import Job, Reply, UnknownBase, WorkerError
@@ -76,6 +78,7 @@ class Compression:
         self._deadline = deadline
         self._flights: dict[bytes, asyncio.Task[None]] = {}
         self.billing = Billing()
+        self.windows = Windows()
 
     async def answer(self, data: bytes, settings: Settings, summary: Summary) -> Answer:
         """The answer to one decoded request; `summary` is filled in on the way."""
@@ -85,20 +88,23 @@ class Compression:
         except CallError as why:
             log.warning("request passed through: %s", why)
             return Answer()
-        if isinstance(prepared, Envelope):
-            self._no_conversation(prepared, summary)
+        if self._is_event(prepared, summary) or isinstance(prepared, Envelope):
             return Answer()
         call = prepared.call
         _describe(call, summary)
-        reason = _left_alone(call, prepared.prints, settings)
+        reason = _left_alone(call, settings)
         if reason:
             summary.notes[reason] = 1
-            if reason == HOLDOUT:
-                self._forecast(call, HOLDOUT, 0, summary)
             return Answer()
-        turn = await self._turn(prepared, settings, summary, until)
+        request = _request(prepared, settings)
+        if _in_holdout(request, settings) and not self._conversations.begin(request).forms:
+            summary.notes[HOLDOUT] = 1
+            self._forecast(call, HOLDOUT, _before_newest_answer(call), summary)
+            return Answer()
+        turn = await self._turn(prepared, request, settings, summary, until)
         answered = _spliced(prepared, turn, settings, summary)
-        self._forecast(call, TREATED, turn.known, summary)
+        self._forecast(call, TREATED, turn.intact, summary)
+        self._fits(call, turn, summary)
         return answered
 
     def delivered(self, turn: Turn) -> None:
@@ -114,15 +120,27 @@ class Compression:
         if self._flights:
             await asyncio.wait(set(self._flights.values()))
 
-    def _no_conversation(self, envelope: Envelope, summary: Summary) -> None:
-        metadata = envelope.metadata
-        summary.provider, summary.model = metadata.provider or "", envelope.model
+    def _is_event(self, prepared: _Prepared | Envelope, summary: Summary) -> bool:
+        """Count what was billed if this tells of an answered request, whatever else it carries."""
+        called = prepared if isinstance(prepared, Envelope) else prepared.call
+        metadata, model = called.metadata, called.model
         bill = read_bill(bytes(metadata.estimated_cost))
-        if bill is None:
-            log.warning("request passed through: it holds no conversation that is understood")
-            return
+        has_body = isinstance(prepared, _Prepared)
+        if bill is None or (has_body and not self.billing.is_event(metadata.request_id, bill)):
+            if not has_body:
+                log.warning("request passed through: it holds no conversation that is understood")
+            return False
+        summary.provider, summary.model = metadata.provider or "", model
         summary.notes["bill"] = 1
-        self.billing.billed(metadata.request_id or "", summary.provider, summary.model, bill)
+        if not self.billing.billed(metadata.request_id or "", summary.provider, model, bill):
+            summary.notes["bill_repeated"] = 1
+        return True
+
+    def _fits(self, call: Call, turn: Turn, summary: Summary) -> None:
+        price = price_of(summary.provider, summary.model)
+        came = (call.body[1] - call.body[0]) // BYTES_PER_TOKEN
+        shorter = (summary.in_bytes - summary.out_bytes) // BYTES_PER_TOKEN
+        self.windows.seen(turn.name, price.window if price else 0, came, came - shorter)
 
     def _forecast(self, call: Call, arm: str, known: int, summary: Summary) -> None:
         before = call.items[known - 1][1] - call.conversation[0] if known else 0
@@ -140,9 +158,13 @@ class Compression:
         )
 
     async def _turn(
-        self, prepared: _Prepared, settings: Settings, summary: Summary, until: float
+        self,
+        prepared: _Prepared,
+        request: Request,
+        settings: Settings,
+        summary: Summary,
+        until: float,
     ) -> Turn:
-        request = _request(prepared, settings)
         while True:
             turn = self._conversations.begin(request)
             flight = self._flights.get(turn.chain)
@@ -157,11 +179,31 @@ class Compression:
         if not prepared.call.metadata.is_turn:
             return turn
         exchange = Exchange(prepared.call, prepared.prints, turn, _config(prepared.call, settings))
+        if settings.rewrite != "never" and settings.mode in ("on", "observe"):
+            self._rewrite(prepared.call, exchange, turn, settings, summary)
         if not turn.fresh or not exchange.worth_asking:
             await self._record(turn, {})
             return turn
         await self._fly(turn, exchange, summary, until)
         return turn
+
+    def _rewrite(
+        self, call: Call, exchange: Exchange, turn: Turn, settings: Settings, summary: Summary
+    ) -> None:
+        """Replace superseded views of files, where that is allowed and pays."""
+        terms = _terms(call, turn, settings)
+        if terms is None:
+            return
+        thinks_after, recent = turn.request.thinks_after, len(call.items) - settings.protect_recent
+        view = exchange.known()
+        chosen = plan.choose(
+            view, terms, lambda item: item < recent and not call.odd and not thinks_after(item)
+        )
+        if not chosen or not (forms := exchange.rewritten(chosen, view)):
+            return
+        self._conversations.rewrite(turn, forms, min(stale.item for stale in chosen))
+        summary.notes["rewrites"] = 1
+        summary.notes["rewritten_views"] = len(chosen)
 
     async def _fly(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
         """Decide in a task of its own: a caller that hangs up does not undo a decision."""
@@ -256,7 +298,7 @@ def _describe_reply(reply: Reply, summary: Summary) -> None:
             summary.notes[name] = summary.notes.get(name, 0) + amount
 
 
-def _left_alone(call: Call, prints: Fingerprints, settings: Settings) -> str:
+def _left_alone(call: Call, settings: Settings) -> str:
     """Why a whole call is not touched, as the name of a counter; "" when it is."""
     if not call.items:
         return "empty"
@@ -268,9 +310,47 @@ def _left_alone(call: Call, prints: Fingerprints, settings: Settings) -> str:
         return "excluded_model"
     if (call.metadata.login_name or "") in settings.exclude_callers:
         return "excluded_caller"
-    if int.from_bytes(prints.digests[0][:4]) % 100 < settings.holdout:
-        return HOLDOUT
     return ""
+
+
+def _in_holdout(request: Request, settings: Settings) -> bool:
+    """Whether a conversation belongs to the control group, by a hash of what it began with.
+
+    All of what stands before the first answer: a first item alone is often the same for everybody.
+    """
+    if not settings.holdout:
+        return False
+    began = request.by_model.index(True) if True in request.by_model else len(request.by_model)
+    name = decisions.digest_of([request.scope, *request.digests[:began]])
+    return int.from_bytes(name[:4]) % 100 < settings.holdout
+
+
+def _before_newest_answer(call: Call) -> int:
+    return max((i for i, made in enumerate(call.by_model) if made), default=0)
+
+
+def _terms(call: Call, turn: Turn, settings: Settings) -> plan.Terms | None:
+    """What a rewrite would cost here; None where none is allowed."""
+    price = price_of(call.metadata.provider or "", call.model)
+    if price is None or turn.status is not Status.CONTINUED or not turn.known:
+        return None
+    if price.binds_thinking and _thinks(call):
+        return None
+    return plan.Terms(
+        policy=settings.rewrite,
+        price=price.of_request(breakpoints=call.has(b'"cache_control"'), hour=call.has(b'"1h"')),
+        turns=sum(
+            made and not before
+            for before, made in zip([False, *call.by_model], call.by_model, strict=False)
+        ),
+        idle_s=turn.idle_s,
+        lossy=settings.lossy,
+    )
+
+
+def _thinks(call: Call) -> bool:
+    span = call.members.get("thinking")
+    return span is not None and b'"disabled"' not in call.data[span[0] : span[1]]
 
 
 def _request(prepared: _Prepared, settings: Settings) -> Request:

@@ -102,6 +102,8 @@ class Model(RuleBasedStateMachine):
         again = self.answers.get(words)
         if again and any(token for _, token in again):
             assert view == again, "a repeated request got another answer"
+        if view == again:
+            return
         at = newest_answer(words)
         if not at or self.ambiguous(words, at):
             return

@@ -16,6 +16,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 20_000  # calls whose bill has not come; at 100 bytes each, and bills take seconds
+MAX_BILLED = 20_000  # bills remembered, because one request can bring two events
 MAX_SERIES = 256  # provider, model, arm; the rest share "other"
 TREATED = "treated"
 HOLDOUT = "holdout"
@@ -37,19 +38,28 @@ class Usage(msgspec.Struct, frozen=True):
 class Bill(msgspec.Struct, frozen=True):
     """`metadata.estimated_cost` of an event."""
 
-    dollars: float = 0.0
-    usage: Usage = Usage()
+    dollars: float
+    usage: Usage
 
 
-_BILL = msgspec.json.Decoder(Bill)
+class _Cost(msgspec.Struct, frozen=True):
+    dollars: float | None = None
+    usage: Usage | None = None
+
+
+_COST = msgspec.json.Decoder(_Cost)
 
 
 def read_bill(raw: bytes) -> Bill | None:
-    """The bill in an event's metadata; None when there is none that can be read."""
+    """The bill in an event's metadata; None when there is none that can be read.
+
+    An estimate without `usage` is none: a call that has not gone out yet may carry one.
+    """
     try:
-        return _BILL.decode(raw) if raw else None
+        cost = _COST.decode(raw or b"null")
     except msgspec.MsgspecError:
         return None
+    return Bill(cost.dollars or 0.0, cost.usage) if cost.usage else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +105,47 @@ class Billing:
 
     waiting: OrderedDict[str, Forecast] = field(default_factory=OrderedDict)
     sums: dict[Key, Sum] = field(default_factory=dict)
-    behind: bool = False  # the treated arm's cache hits fall behind the holdout's
+    _counted: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _behind: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the treated arm's cache hits fall behind the holdout's, for any model."""
+        return bool(self._behind)
+
+    def is_event(self, request_id: str | None, bill: Bill) -> bool:
+        """Whether what carries this bill tells of an answered request, though it has a body.
+
+        A grant may send the body with events, too, and an estimate with calls. What was generated
+        or read from a cache is known only afterwards; and a second call under the same id is none.
+        """
+        usage = bill.usage
+        if usage.output_tokens or usage.cached_tokens or usage.cache_creation_input_tokens:
+            return True
+        return bool(request_id) and (request_id in self.waiting or request_id in self._counted)
 
     def forwarded(self, request_id: str, forecast: Forecast) -> None:
         """A call went out; its bill will come under the same request id."""
         if not request_id:
             return
+        if request_id in self._counted:
+            return
         self.waiting[request_id] = forecast
         if len(self.waiting) > MAX_WAITING:
             self.waiting.popitem(last=False)
 
-    def billed(self, request_id: str, provider: str, model: str, bill: Bill) -> None:
-        """A bill came."""
+    def billed(self, request_id: str, provider: str, model: str, bill: Bill) -> bool:
+        """A bill came. False when it had come before: it is counted once.
+
+        A request with tool calls brings an `entire_request` and a `tool_call_entire_request`, both
+        with the same usage, and a sender may repeat itself.
+        """
+        if request_id in self._counted:
+            return False
+        if request_id:
+            self._counted[request_id] = None
+            if len(self._counted) > MAX_BILLED:
+                self._counted.popitem(last=False)
         forecast = self.waiting.pop(request_id, None)
         if forecast is None:
             forecast = Forecast(provider, model, UNASKED, 0, 0, 0)
@@ -121,6 +160,7 @@ class Billing:
         total.forecast_new_tokens += forecast.new_tokens
         total.saved_tokens += forecast.saved_tokens
         self._compare(forecast.provider, forecast.model)
+        return True
 
     def __iter__(self) -> Iterator[tuple[Key, Sum]]:
         return iter(list(self.sums.items()))
@@ -135,8 +175,10 @@ class Billing:
         held = self.sums.get((provider, model, HOLDOUT), Sum())
         if min(treated.turns, held.turns) < MIN_TURNS:
             return
-        behind = treated.hit_share < held.hit_share - MAX_BEHIND
-        if behind and not self.behind:
+        if treated.hit_share >= held.hit_share - MAX_BEHIND:
+            self._behind.discard((provider, model))
+        elif (provider, model) not in self._behind:
+            self._behind.add((provider, model))
             log.warning(
                 "compressed conversations hit the prompt cache less than the holdout"
                 " provider=%s model=%s treated=%.3f holdout=%.3f; see docs/prompt-cache.md",
@@ -145,4 +187,3 @@ class Billing:
                 treated.hit_share,
                 held.hit_share,
             )
-        self.behind = behind

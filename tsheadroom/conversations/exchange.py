@@ -12,9 +12,10 @@ import msgspec
 
 from tsheadroom.aperture.bodies import Part
 from tsheadroom.aperture.call import Call, Fingerprints
-from tsheadroom.conversations import decisions
+from tsheadroom.conversations import decisions, plan
 from tsheadroom.conversations.decisions import Form, ProposedEdit, Refused, Target
 from tsheadroom.conversations.ledger import Turn
+from tsheadroom.conversations.plan import BYTES_PER_TOKEN, Stale, View
 from tsheadroom.workers import messages, pointers, protocol
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,21 @@ class Exchange:
                 "config": self._config,
             }
         )
+
+    def known(self) -> View:
+        """What was forwarded before, for the plan of a rewrite."""
+        known, forms = range(self._turn.known), self._turn.forms
+        left = [decisions.forwarded(forms.get(i), self._canonical(i)) for i in known]
+        return View(
+            sent=[self._parts_of(i, None) for i in known],
+            forwarded=[self._parts_of(i, forms.get(i)) for i in known],
+            tokens=[len(item) / BYTES_PER_TOKEN for item in left],
+            forms={i: form for i, form in forms.items() if i < self._turn.known},
+        )
+
+    def rewritten(self, chosen: Sequence[Stale], view: View) -> dict[int, Form]:
+        """The forms that a plan's choice comes to."""
+        return plan.forms(chosen, view, self._canonical, self._prints.digests)
 
     def _neutral(self, index: int) -> dict[str, Any]:
         fresh = self._first <= index and index in self._fresh and index not in self._call.odd

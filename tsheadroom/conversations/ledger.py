@@ -135,23 +135,23 @@ class Conversations:
         turn.name, turn.held, turn.prefix = line.name, line.held, line.prefix
         if turn.base and turn.base.asked_at:
             turn.idle_s = self._clock() - turn.base.asked_at
-        self.stats.turns[turn.status] += 1
         return turn
 
-    def rewrite(self, turn: Turn, forms: dict[int, Form]) -> None:
-        """Forward known items in these new forms, from this turn on.
+    def rewrite(self, turn: Turn, forms: dict[int, Form], first: int) -> None:
+        """Forward known items in these new forms, from this turn on; `first` is the first changed.
 
         It is a view of its own, with all that it shares: answers to come were made from it, while
         the earlier ones, should the client go back to them, were made from the old one.
         """
         turn.forms.update(forms)
-        turn.intact = min(forms, default=turn.intact)
+        turn.intact = first
         turn.origin, turn.base, turn.known = turn.base, None, 0
         turn.name, turn.held, turn.prefix = Lineage().name, 0, b""
         turn.must_store = True
 
     def record(self, turn: Turn, decided: dict[int, Form]) -> Future[None] | None:
         """Keep a turn's decisions. A future when they go to disk: wait for it before answering."""
+        self.stats.turns[turn.status] += 1
         length = len(turn.request.digests)
         turn.forms.update(decided)
         lineage = turn.lineage = self._line_of(turn, length)
@@ -276,9 +276,12 @@ class Conversations:
         answer = turn.request.digests[newest]
 
         def explains(one: Lineage) -> bool:
-            # An answer that is known and is another one was made from another line.
+            common = one.common(joined)
+            if not one.asked(newest) or not len(one) > common >= turn.known:
+                return False
+            # Where an answer differs it was another one, and made from another line.
             answers = len(one) <= newest or one.holds(newest, answer)
-            return one.asked(newest) and answers and len(one) > one.common(joined) >= turn.known
+            return answers and not turn.request.by_model[common]
 
         found = next(filter(explains, self._lineages.family(base)), None)
         stored = [n for n in base.stored if n <= turn.known]

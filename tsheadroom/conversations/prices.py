@@ -7,9 +7,12 @@ the table is used. A provider or model that is not in it is reported in tokens, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 AS_OF = "2026-11"
+
+HOUR_S = 3600.0
+_HOUR_WRITE = 2.0  # Anthropic's price of an entry that lives for an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,20 @@ class Price:
 
     read: float
     write: float
-    ttl_s: float
+    ttl_s: float  # after which an entry is gone for certain
     explicit: bool  # caches only where the request has breakpoints
     lookback_blocks: int  # how far before a breakpoint an earlier entry is found; 0: any prefix
     binds_thinking: bool  # a changed prefix invalidates thinking blocks after it
+    window: int = 0  # tokens that a request may have; 0: not known
+
+    def of_request(self, *, breakpoints: bool, hour: bool) -> Price:
+        """What holds for one request: without breakpoints nothing is cached, and entries may be
+        asked to live for an hour."""
+        if not self.explicit:
+            return self
+        if not breakpoints:
+            return replace(self, read=1.0, write=1.0)
+        return replace(self, write=_HOUR_WRITE, ttl_s=HOUR_S) if hour else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +45,18 @@ class _Row:
 
 
 _ANTHROPIC = ("anthropic", "bedrock", "vertex")
+_OPENAI = ("openai", "azure")
+_GOOGLE = ("gemini", "google", "vertex")
 
 
 def _anthropic(read: float, *, binds: bool) -> Price:
-    return Price(read, 1.25, 300.0, explicit=True, lookback_blocks=20, binds_thinking=binds)
+    # The million-token window is an opt-in that a hook does not see.
+    return Price(read, 1.25, 300.0, True, 20, binds, window=200_000)
 
 
-def _automatic(read: float, write: float = 1.0) -> Price:
-    return Price(read, write, 300.0, explicit=False, lookback_blocks=0, binds_thinking=False)
+def _automatic(read: float, window: int, write: float = 1.0) -> Price:
+    # "Minutes to an hour": only after an hour is it certain that nothing is cached.
+    return Price(read, write, HOUR_S, False, 0, False, window)
 
 
 # The first row that fits counts: newer models before the families they belong to.
@@ -49,12 +66,14 @@ _TABLE = (
          _anthropic(0.05, binds=True)),
     _Row(_ANTHROPIC, ("haiku-5-5", "haiku-5.5"), _anthropic(0.1, binds=True)),
     _Row(_ANTHROPIC, ("claude",), _anthropic(0.1, binds=False)),
-    _Row(("openai", "azure"), ("gpt-5.6", "gpt-5.7", "gpt-6"), _automatic(0.1, 1.25)),
-    _Row(("openai", "azure"), ("gpt-5",), _automatic(0.1)),
-    _Row(("openai", "azure"), ("gpt-4.1", "o3", "o4"), _automatic(0.25)),
-    _Row(("openai", "azure"), ("gpt-4o", "o1"), _automatic(0.5)),
-    _Row(("gemini", "google", "vertex"), ("gemini-2.5", "gemini-3"), _automatic(0.1)),
-    _Row(("gemini", "google", "vertex"), ("gemini",), _automatic(0.25)),
+    _Row(_OPENAI, ("gpt-5.6", "gpt-5.7", "gpt-6"), _automatic(0.1, 0, 1.25)),
+    _Row(_OPENAI, ("gpt-5",), _automatic(0.1, 400_000)),
+    _Row(_OPENAI, ("gpt-4.1",), _automatic(0.25, 1_047_576)),
+    _Row(_OPENAI, ("o3", "o4"), _automatic(0.25, 200_000)),
+    _Row(_OPENAI, ("gpt-4o",), _automatic(0.5, 128_000)),
+    _Row(_OPENAI, ("o1",), _automatic(0.5, 200_000)),
+    _Row(_GOOGLE, ("gemini-2.5", "gemini-3"), _automatic(0.1, 1_048_576)),
+    _Row(_GOOGLE, ("gemini",), _automatic(0.25, 0)),
 )  # fmt: skip
 
 

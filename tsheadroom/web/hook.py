@@ -15,7 +15,7 @@ from tsheadroom.aperture import encoding
 from tsheadroom.compression import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
 from tsheadroom.conversations import Conversations, Turn
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.metrics import Metrics
+from tsheadroom.metrics import Gauge, Metrics
 from tsheadroom.settings import SettingsStore
 from tsheadroom.summary import Outcome, Summary
 from tsheadroom.web.usage import BillingCollector
@@ -58,6 +58,7 @@ class Hook:
         self._metrics = metrics
         self._options = options
         metrics.registry.register(BillingCollector(self._compression.billing))
+        metrics.watch(self._gauges)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, count it, print its line."""
@@ -184,6 +185,11 @@ class Hook:
         summary.notes["caller_hung_up"] = 1
         if turn is not None:
             self._compression.undelivered(turn)
+
+    def _gauges(self) -> list[Gauge]:
+        text = "Conversations that fit their model's window only as they are forwarded."
+        fit = float(len(self._compression.windows))
+        return [Gauge("tsheadroom_conversations_fitting_compressed_only", text, fit)]
 
     def _headers(self) -> dict[str, str]:
         if not self._options.accept_compressed:
