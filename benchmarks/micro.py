@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import traffic
 from benchmarks.growing import Growing
 from benchmarks.latency import size_name
-from tsheadroom import compression
+from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, Fingerprints, read
 from tsheadroom.conversations import Conversations
@@ -60,8 +60,7 @@ def _splice(call: Call) -> Callable[[], object]:
 
 def _plan(call: Call, prints: Fingerprints) -> Callable[[], object]:
     """Find a conversation that is known up to its last two messages."""
-    prepared = compression._Prepared(call, prints)
-    request = compression._request(prepared, Settings())
+    request = policy.request_of(call, prints, Settings())
     conversations = Conversations(directory=None)
     conversations.record(conversations.begin(request), {})
     return lambda: conversations.begin(request)

@@ -10,14 +10,12 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
+from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
-from tsheadroom.conversations import Conversations, Request, Status, Turn, decisions, plan
+from tsheadroom.conversations import Conversations, Status, Turn, decisions, plan
 from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast, read_bill
 from tsheadroom.conversations.exchange import Exchange
 from tsheadroom.conversations.prices import price_of
@@ -33,18 +31,6 @@ OFF_LOOP_BYTES = 1 << 20
 # Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
 # saves is counted with a real tokenizer, by the worker.
 BYTES_PER_TOKEN = 4
-# Settings that say when to compress; the rest says how, and goes to the workers.
-_NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
-# Where the provider itself may delete old items, nothing may point at them.
-_COMPACTION = b'"compaction"'
-# Blocks whose signature covers everything before them.
-_THINKING = (
-    b'"thinking"',
-    b'"redacted_thinking"',
-    b'"encrypted_content"',
-    b'"thoughtSignature"',
-    b'"thought_signature"',
-)
 
 
 class Workers(Protocol):
@@ -92,18 +78,16 @@ class Compression:
             return Answer()
         call = prepared.call
         _describe(call, summary)
-        reason = _left_alone(call, settings)
+        reason = policy.passed_by(call, settings)
         if reason:
             summary.notes[reason] = 1
             return Answer()
-        request = _request(prepared, settings)
-        if _in_holdout(request, settings) and not self._conversations.begin(request).forms:
-            summary.notes[HOLDOUT] = 1
-            self._forecast(call, HOLDOUT, _before_newest_answer(call), summary)
-            return Answer()
-        turn = await self._turn(prepared, request, settings, summary, until)
+        turn = await self._turn(prepared, settings, summary, until)
         answered = _spliced(prepared, turn, settings, summary)
-        self._forecast(call, TREATED, turn.intact, summary)
+        # A conversation that had forms before the holdout began is no control.
+        control = HOLDOUT in summary.notes and not turn.forms
+        known = _before_newest_answer(call) if control else turn.intact
+        self._forecast(call, HOLDOUT if control else TREATED, known, summary)
         self._fits(call, turn, summary)
         return answered
 
@@ -158,13 +142,10 @@ class Compression:
         )
 
     async def _turn(
-        self,
-        prepared: _Prepared,
-        request: Request,
-        settings: Settings,
-        summary: Summary,
-        until: float,
+        self, prepared: _Prepared, settings: Settings, summary: Summary, until: float
     ) -> Turn:
+        call = prepared.call
+        request = policy.request_of(call, prepared.prints, settings)
         while True:
             turn = self._conversations.begin(request)
             flight = self._flights.get(turn.chain)
@@ -174,13 +155,17 @@ class Compression:
         summary.notes[f"turn_{turn.status}"] = 1
         costly = self._conversations.is_costly
         turn.fresh = [i for i in turn.fresh if not costly(request.digests[i])]
-        if settings.mode in ("freeze", "drain") or not prepared.call.metadata.is_turn:
-            _freeze(turn, drain=settings.mode == "drain")
-        if not prepared.call.metadata.is_turn:
+        frozen = policy.frozen(call, request, settings)
+        if frozen:
+            summary.notes[frozen] = 1
+            turn.fresh = []
+        if not call.metadata.is_turn:
             return turn
-        exchange = Exchange(prepared.call, prepared.prints, turn, _config(prepared.call, settings))
-        if settings.rewrite != "never" and settings.mode in ("on", "observe"):
-            self._rewrite(prepared.call, exchange, turn, settings, summary)
+        if frozen == "mode_drain" and turn.status is Status.EDITED:
+            turn.drop_forms()  # the provider's prefix is gone anyway
+        exchange = Exchange(call, prepared.prints, turn, policy.worker_config(call, settings))
+        if settings.rewrite != "never" and not frozen:
+            self._rewrite(call, exchange, turn, settings, summary)
         if not turn.fresh or not exchange.worth_asking:
             await self._record(turn, {})
             return turn
@@ -191,7 +176,7 @@ class Compression:
         self, call: Call, exchange: Exchange, turn: Turn, settings: Settings, summary: Summary
     ) -> None:
         """Replace superseded views of files, where that is allowed and pays."""
-        terms = _terms(call, turn, settings)
+        terms = policy.rewrite_terms(call, turn, settings)
         if terms is None:
             return
         thinks_after, recent = turn.request.thinks_after, len(call.items) - settings.protect_recent
@@ -298,109 +283,8 @@ def _describe_reply(reply: Reply, summary: Summary) -> None:
             summary.notes[name] = summary.notes.get(name, 0) + amount
 
 
-def _left_alone(call: Call, settings: Settings) -> str:
-    """Why a whole call is not touched, as the name of a counter; "" when it is."""
-    if not call.items:
-        return "empty"
-    if settings.mode == "off":
-        return "mode_off"
-    if call.metadata.bypassed:
-        return "bypassed"
-    if call.model in settings.exclude_models:
-        return "excluded_model"
-    if (call.metadata.login_name or "") in settings.exclude_callers:
-        return "excluded_caller"
-    return ""
-
-
-def _in_holdout(request: Request, settings: Settings) -> bool:
-    """Whether a conversation belongs to the control group, by a hash of what it began with.
-
-    All of what stands before the first answer: a first item alone is often the same for everybody.
-    """
-    if not settings.holdout:
-        return False
-    began = request.by_model.index(True) if True in request.by_model else len(request.by_model)
-    name = decisions.digest_of([request.scope, *request.digests[:began]])
-    return int.from_bytes(name[:4]) % 100 < settings.holdout
-
-
 def _before_newest_answer(call: Call) -> int:
     return max((i for i, made in enumerate(call.by_model) if made), default=0)
-
-
-def _terms(call: Call, turn: Turn, settings: Settings) -> plan.Terms | None:
-    """What a rewrite would cost here; None where none is allowed."""
-    price = price_of(call.metadata.provider or "", call.model)
-    if price is None or turn.status is not Status.CONTINUED or not turn.known:
-        return None
-    if price.binds_thinking and _thinks(call):
-        return None
-    return plan.Terms(
-        policy=settings.rewrite,
-        price=price.of_request(breakpoints=call.has(b'"cache_control"'), hour=call.has(b'"1h"')),
-        turns=sum(
-            made and not before
-            for before, made in zip([False, *call.by_model], call.by_model, strict=False)
-        ),
-        idle_s=turn.idle_s,
-        lossy=settings.lossy,
-    )
-
-
-def _thinks(call: Call) -> bool:
-    span = call.members.get("thinking")
-    return span is not None and b'"disabled"' not in call.data[span[0] : span[1]]
-
-
-def _request(prepared: _Prepared, settings: Settings) -> Request:
-    call = prepared.call
-
-    def thinks_after(index: int) -> bool:
-        start = call.items[index][0] if index < len(call.items) else call.conversation[1]
-        return any(call.data.find(mark, start, call.conversation[1]) >= 0 for mark in _THINKING)
-
-    return Request(
-        scope=_scope(call.shape.key, call.metadata.login_name or "", settings.mode),
-        digests=prepared.prints.digests,
-        by_model=call.by_model,
-        has_prefix_cache=not _is_anthropic(call)
-        or call.has(b'"cache_control"')
-        or call.has(b'"thinking"')
-        or call.has(b'"redacted_thinking"'),
-        thinks_after=thinks_after,
-    )
-
-
-def _scope(key: str, login: str, mode: str) -> bytes:
-    """What must not share forms: other callers, other body shapes, and what was never sent."""
-    observed = "observe" if mode == "observe" else ""
-    return "\0".join((key, login, observed)).encode("utf-8", "surrogatepass")
-
-
-def _is_anthropic(call: Call) -> bool:
-    return "anthropic" in (call.metadata.provider or "").lower() or "claude" in call.model.lower()
-
-
-def _freeze(turn: Turn, *, drain: bool) -> None:
-    """Nothing new; with `drain` also the originals where the provider's prefix is gone anyway."""
-    turn.must_store = turn.must_store or bool(turn.fresh)
-    turn.fresh = []
-    if drain and turn.status is Status.EDITED:
-        turn.forms, turn.base, turn.known = {}, None, 0
-
-
-@lru_cache(maxsize=8)
-def _for_workers(settings: Settings) -> dict[str, Any]:
-    config: dict[str, Any] = msgspec.to_builtins(settings)
-    return {name: value for name, value in config.items() if name not in _NOT_FOR_WORKERS}
-
-
-def _config(call: Call, settings: Settings) -> dict[str, Any]:
-    config = _for_workers(settings)
-    if config["folds"] and ("context_management" in call.members or call.has(_COMPACTION)):
-        return {**config, "folds": False}
-    return config
 
 
 def _spliced(prepared: _Prepared, turn: Turn, settings: Settings, summary: Summary) -> Answer:

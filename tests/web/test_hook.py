@@ -260,6 +260,16 @@ def settings(daemon: Served, **changes: object) -> None:
     assert status == 200, text
 
 
+USUAL: dict[str, Any] = {
+    "mode": "on",
+    "holdout": 0,
+    "folds": True,
+    "exclude_models": [],
+    "exclude_callers": [],
+    "exclude_tools": [],
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "metadata"),
     [
@@ -279,25 +289,42 @@ def settings(daemon: Served, **changes: object) -> None:
 def test_what_switches_forms_off(
     daemon: Served, changes: dict[str, Any], metadata: dict[str, str]
 ) -> None:
-    usual = {"mode": "on", "holdout": 0, "folds": True}
-    usual |= {"exclude_models": [], "exclude_callers": [], "exclude_tools": []}
     body = call(anthropic(), **{"login_name": str((changes, metadata)), **metadata})
     settings(daemon, **changes)
     try:
         assert daemon.hook(body) == {"action": "allow"}
     finally:
-        settings(daemon, **usual)
+        settings(daemon, **USUAL)
 
 
-def test_a_form_outlives_the_setting_that_made_it(daemon: Served) -> None:
-    body = call(anthropic(), login_name="frozen")
-    first = daemon.hook(body)
-    settings(daemon, mode="freeze", folds=False)
-    try:
-        assert daemon.hook(body) == first
-    finally:
-        settings(daemon, mode="on", folds=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "freeze"},
+        {"mode": "drain"},
+        {"folds": False},
+        {"holdout": 100},
+        {"exclude_models": ["claude-sonnet-4-5"]},
+        {"exclude_callers": ["kept"]},
+        {"exclude_tools": ["Bash"]},
+    ],
+    ids=str,
+)
+def test_a_form_outlives_a_change_of_settings(daemon: Served, changes: dict[str, Any]) -> None:
+    body = anthropic()
+    body["max_tokens"] = len(str(changes))
+    body["messages"][0]["content"] = str(changes)
+    first = daemon.hook(call(body, login_name="kept"))
     assert first["action"] == "modify"
+    settings(daemon, **changes)
+    try:
+        assert daemon.hook(call(body, login_name="kept")) == first
+        more = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "go on"}]
+        body["messages"] += more
+        later = daemon.hook(call(body, login_name="kept"))["request_body"]["messages"]
+        assert later == first["request_body"]["messages"] + more
+    finally:
+        settings(daemon, **USUAL)
 
 
 def test_nothing_points_at_what_the_server_may_delete(daemon: Served) -> None:

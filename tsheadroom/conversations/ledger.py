@@ -71,6 +71,10 @@ class Turn:
     lineage: Lineage | None = None  # where it was recorded
     must_store: bool = False  # a decision to leave alone that must outlive this process
 
+    def drop_forms(self) -> None:
+        """Go on with the originals, in a line of their own."""
+        self.forms, self.base, self.known = {}, None, 0
+
     @property
     def chain(self) -> bytes:
         """Names the whole request."""
