@@ -109,8 +109,10 @@ class Model(RuleBasedStateMachine):
             return
         asked = words[:at]
         views = [self.made_from[words[at]]]
-        if asked in self.newest:  # sent twice, and no hook can know which of them was answered
-            views.append(self.newest[asked])
+        # Sent twice, and no hook can know which of them was answered; or sent with the answer in
+        # it, and then that is how the provider has it.
+        sent = (words[:length] for length in range(at, len(words)))
+        views += [self.newest[one] for one in sent if one in self.newest]
         if asked in self.heard:
             views.append(self.answers[asked])
         agreed = [v[: shared(asked, tuple(w for w, _ in v))] for v in views]
