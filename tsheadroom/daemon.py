@@ -21,7 +21,7 @@ from tsheadroom.conversations.store import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.lines import LineOutput
 from tsheadroom.metrics import Metrics
-from tsheadroom.settings import SettingsStore
+from tsheadroom.settings import Settings, SettingsStore
 from tsheadroom.status import SOCKET_NAME
 from tsheadroom.tailnet import Node, NodeOptions, StateDirectory
 from tsheadroom.web.access import Access
@@ -87,6 +87,7 @@ class Daemon:
         self._stopped_at = 0.0
         self.metrics = Metrics()
         self.settings = SettingsStore(options.config)
+        self.settings.load()
         self.conversations = Conversations(
             directory=options.state_dir if options.history else None,
             memory=options.decision_memory,
@@ -96,6 +97,7 @@ class Daemon:
             python=options.python,
             max_compress=options.max_compress,
             affinity=options.affinity,
+            options=_worker_options(self.settings.current),
         )
         self.node = None if options.local_addr else _make_node(options)
         access = Access(self.node.whois if self.node else None, options.config_capability)
@@ -112,7 +114,6 @@ class Daemon:
     async def run(self) -> None:
         """Serve until a signal says stop; raises TsheadroomError when that is not possible here."""
         self._watch_signals()
-        self.settings.load()
         self.metrics.watch(lambda: gauges.of_pool(self.pool.stats))
         self.metrics.watch(lambda: gauges.of_conversations(self.conversations))
         async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
@@ -272,6 +273,14 @@ def _hook_options(options: Options) -> HookOptions:
         accept_compressed=options.accept_compressed,
         deadline=options.deadline,
     )
+
+
+def _worker_options(settings: Settings) -> dict[str, object]:
+    """What workers must know before their first call: whether to load the text model, and which.
+
+    All else of the settings goes along with each call.
+    """
+    return {"lossy": settings.lossy, "kompress_model": settings.kompress_model}
 
 
 def _make_node(options: Options) -> Node:

@@ -22,6 +22,10 @@ MEMORY_LIMIT = 1024 * 1024 * 1024
 """Private memory of one worker: eight times what a warm one with full caches has, and two of
 them cannot take a small machine down. An allocation beyond it fails the call."""
 
+MODEL_MEMORY = 512 * 1024 * 1024
+"""What Headroom's text model comes to on top of that, in memory that counts: 480 MiB measured with
+a model of its size and operators, after texts of 1500 words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Child:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .fallback import BestLauncher
-from .launch import MEMORY_LIMIT, Child
+from .launch import MEMORY_LIMIT, MODEL_MEMORY, Child
 from .messages import Reply
 from .process import READY_SECONDS
 from .slot import RSS_LIMIT, Rules, Slot
@@ -73,10 +73,14 @@ class Pool:
         command: Sequence[str] = (),
         pipelines: str = "",
     ) -> None:
-        self._child = Child(python, memory, options or {}, pipelines, command)
+        options = options or {}
+        # A worker with the text model has threads, and so is no child of the spawner's; the
+        # spawner finds that out itself.
+        more = MODEL_MEMORY if options.get("lossy") else 0
+        self._child = Child(python, memory + more, options, pipelines, command)
         self._fork = fork
         self._affinity = affinity
-        self._rules = Rules(max_compress, ready_seconds, rss_limit)
+        self._rules = Rules(max_compress, ready_seconds, rss_limit + more)
         self._size = size
         self._queues = Queues(size)
         self._homes = Homes(size)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import base64
+import json
+import pydoc
 import random
+import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.workers.child.conftest import NewTalk
-from tsheadroom.workers.child import kompress
+from tsheadroom.workers.child import lossy, pipelines, proofs
 from tsheadroom.workers.child.lossless import marked
 
 RANDOM = random.Random(4)
@@ -40,6 +44,94 @@ def test_failures_and_files_are_never_shortened(talk: NewTalk) -> None:
     assert t.run("journalctl -u app", LOG, error=True) == LOG
     assert t.run("cat app.log", LOG) == LOG
     assert talk(lossy=True).read("/srv/app.log", LOG) == LOG
+
+
+def _search() -> str:
+    """What `grep -rn` prints of this project."""
+    folder = Path(pipelines.__file__).parents[2]
+    return "\n".join(
+        f"{path.relative_to(folder.parent)}:{number}:{line}"
+        for path in sorted(folder.rglob("*.py"))
+        for number, line in enumerate(path.read_text().split("\n"), 1)
+        if "return" in line
+    )
+
+
+def _json() -> str:
+    names = [str(file) for file in metadata.files("headroom-ai") or []]
+    assert len(names) > 300
+    return json.dumps(names, indent=1)
+
+
+OUTPUTS = {
+    "log": LOG,
+    "search": _search(),
+    "html": pydoc.html.docmodule(json),  # type: ignore[no-untyped-call]
+    "base64": f"icon:\n{base64.b64encode(RANDOM.randbytes(9000)).decode()}\nend",
+    "json": _json(),
+}
+SHORTER = {"log": 0.1, "html": 1.0, "base64": 0.1, "json": 0.2}  # of the lossless form, at most
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+@pytest.mark.parametrize("tool", ["Bash", "mcp__web__get"])
+def test_real_outputs(talk: NewTalk, tool: str, kind: str) -> None:
+    text = OUTPUTS[kind]
+    inputs = {"command": "./fetch"} if tool == "Bash" else {"query": "all"}
+    plain = talk().turn(tool, inputs, text)
+    t = talk(lossy=True)
+    sent = t.turn(tool, inputs, text)
+    assert len(sent) <= len(plain)
+    assert not marked(sent)
+    if sent != plain:
+        lost = set(text.split()) - set(sent.split())
+        said = re.search(r"\n\[shortened from \d+ (lines|characters) to \d+: .*\]$", sent)
+        assert said or not lost or proofs.same(text, sent, [])
+    if kind in SHORTER:
+        assert len(sent) <= SHORTER[kind] * len(plain)
+
+
+@pytest.mark.parametrize(
+    "tool", ["Read", "Grep", "Glob", "Edit", "WebSearch", "WebFetch", "Skill", "view", "read_file"]
+)
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_what_headroom_never_shortens(talk: NewTalk, tool: str, kind: str) -> None:
+    inputs = {"query": "x"}
+    lossy = talk(lossy=True).turn(tool, inputs, OUTPUTS[kind])
+    assert lossy == talk().turn(tool, inputs, OUTPUTS[kind])
+
+
+def test_excluded_tools_are_left_alone(talk: NewTalk) -> None:
+    t = talk(lossy=True, exclude_tools=["Bash"])
+    assert t.run("journalctl -u app", LOG) == LOG
+    assert t.turn("mcp__logs__get", {"query": "all"}, LOG) != LOG
+
+
+def test_an_unflagged_failure_is_left_alone(talk: NewTalk) -> None:
+    trace = "Traceback (most recent call last):\n" + "\n".join(
+        f'  File "/srv/app/mod_{at}.py", line {at}, in f\n    raise ValueError({at})'
+        for at in range(60)
+    )
+    text = f"{trace}\nValueError: 59\nfatal error: the build failed"
+    assert talk(lossy=True).run("make", text) == talk().run("make", text)
+
+
+def test_of_a_log_without_errors_the_ends_stay(talk: NewTalk) -> None:
+    lines = talk(lossy=True).run("journalctl -u app", LOG).split("\n")
+    assert lines[: lossy.HEAD_LINES] == LOG.split("\n")[: lossy.HEAD_LINES]
+    assert lines[-1 - lossy.TAIL_LINES : -1] == LOG.split("\n")[-lossy.TAIL_LINES :]
+
+
+def test_errors_in_a_log_stay(talk: NewTalk) -> None:
+    lines = LOG.split("\n")
+    lines[200:200] = ["2026-01-01 00:03:20 ERROR job 77 failed: disk full"]
+    assert lines[200] in talk(lossy=True).run("journalctl -u app", "\n".join(lines))
+
+
+def test_a_removal_that_saves_little_is_not_taken() -> None:
+    text = "\n".join(f"line {at}" for at in range(100))
+    assert lossy.with_ends(text, text[:-50]) == text[:-50]
+    assert lossy.with_ends("a\nb", "c") == "c"
 
 
 def said(talk: NewTalk, role: str, **config: Any) -> str:
@@ -77,46 +169,3 @@ def test_a_profile_sets_the_other_knobs(talk: NewTalk, profile: str) -> None:
 def test_an_unknown_profile_is_no_profile(talk: NewTalk) -> None:
     config = {"lossy": True, "min_tokens_to_compress": 100_000, "savings_profile": "reckless"}
     assert talk(**config).run("journalctl", LOG) == LOG
-
-
-@pytest.mark.parametrize(
-    "knob",
-    [
-        {"protect_recent": 0},
-        {"protect_analysis_context": False},
-        {"target_ratio": 0.1},
-        {"kompress_model": "disabled"},
-    ],
-)
-def test_knobs_of_the_learned_compressor_do_nothing_without_it(
-    talk: NewTalk, knob: dict[str, Any]
-) -> None:
-    plain = talk(lossy=True).run("journalctl", LOG)
-    assert talk(lossy=True, **knob).run("journalctl", LOG) == plain
-
-
-def test_missing_weights_are_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(kompress.importlib.util, "find_spec", lambda name: name)
-    kompress.usable.cache_clear()
-    with caplog.at_level(logging.INFO):
-        assert not kompress.usable(None)
-        assert not kompress.usable(None)
-    assert len(caplog.records) == 1
-    assert "no weights in the cache" in caplog.text
-    kompress.usable.cache_clear()
-
-
-def test_weights_are_found_by_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(kompress.importlib.util, "find_spec", lambda name: name)
-    for repo, (revision, file) in kompress._FILES.items():
-        place = tmp_path / f"models--{repo.replace('/', '--')}" / "snapshots" / revision / file
-        place.parent.mkdir(parents=True)
-        place.touch()
-    kompress.usable.cache_clear()
-    assert kompress.usable(None)
-    assert not kompress.usable(kompress.DISABLED)
-    kompress.usable.cache_clear()

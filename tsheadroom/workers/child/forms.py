@@ -126,11 +126,11 @@ def _pointer(
     return pointer if pointers.place(there, pointer) == run.first else None
 
 
-def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings) -> None:
+def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings, asked: str) -> None:
     """Headroom's removing compressors; only where nothing was folded, or pointers could be hit."""
     if draft.pointers:
         return
-    text, names = lossy.compress_output(call, draft.text, settings)
+    text, names = lossy.compress_output(call, draft.text, settings, asked)
     if names and len(text) < len(draft.text):
         draft.text, draft.lossy = text, True
         draft.transforms += names

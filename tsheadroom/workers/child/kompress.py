@@ -1,46 +1,102 @@
-"""Whether Headroom's learned text compressor can run here: asked of files, not of the network.
+"""Headroom's learned text compressor: whether it can run here, asked of files, and how fast.
 
-Without its weights Headroom would pass prose unchanged and spend 220 MB a process on trying.
+Headroom would look for its weights on the network, spend 220 MB a process on trying without them,
+and let a long text hold the worker for many times what a caller waits.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import logging
 import os
+import time
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 DISABLED = "disabled"
 DEFAULT = "chopratejas/kompress-v2-base"
-# What Headroom 0.42 opens of each repository, at the revisions that it pins.
-_FILES = {
-    DEFAULT: ("b1563631b35bfdcee37587ad530147497d820d4c", "onnx/kompress-int8-wo.onnx"),
-    "answerdotai/ModernBERT-base": (
-        "8949b909ec900327062f0ebf497f51aef5e6f0c8",
-        "tokenizer.json",
-    ),
+TOKENIZER = "answerdotai/ModernBERT-base"
+# What Headroom 0.42 pins; another model is taken at what its `main` was when it was fetched.
+REVISIONS = {
+    DEFAULT: "b1563631b35bfdcee37587ad530147497d820d4c",
+    TOKENIZER: "8949b909ec900327062f0ebf497f51aef5e6f0c8",
 }
+# In the order in which Headroom tries them; one is enough.
+_WEIGHTS = ("onnx/kompress-int8-wo.onnx", "onnx/kompress-fp32.onnx", "onnx/kompress-int8.onnx")
+_TOKENIZER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+
+PATIENCE = 2.5
+"""Seconds that one text may take: the caller waits 4 by default, and is not alone."""
+
+_TRIAL = " ".join(f"word{at} of a text that is read to see how long this takes" for at in range(27))
+"""About what the model reads at once (350 words)."""
 
 
-@functools.cache
-def usable(model: str | None) -> bool:
-    """Whether this model, or Headroom's default, can be loaded; says so once in the log if not."""
-    if model == DISABLED:
-        return False
-    missing = [
-        name for name in ("onnxruntime", "transformers") if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        log.info("prose stays as it is: not installed packages=%s", ",".join(missing))
-        return False
-    absent = [repo for repo in _needed(model or DEFAULT) if not _cached(repo)]
-    if absent:
-        log.warning("prose stays as it is: no weights in the cache repos=%s", ",".join(absent))
-        return False
-    return True
+class Kompress:
+    """The compressor of one process; `wanted` is the daemon's word at this process's start.
+
+    Loading it later would take a call's whole time, memory that this process was not given, and
+    the spawner's freedom to fork.
+    """
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self._loaded: dict[str, bool] = {}
+        self.pace = 0.0  # seconds a word, as measured when it was loaded
+
+    def usable(self, model: str | None) -> bool:
+        """Whether this model (None: Headroom's own) is there; loads it when first asked."""
+        name = model or DEFAULT
+        if name == DISABLED:
+            return False
+        if name not in self._loaded:
+            why = self._why_not(name)
+            self._loaded[name] = not why
+            if why:
+                log.warning("prose stays as it is: %s", why)
+        return self._loaded[name]
+
+    def affordable(self, text: str) -> bool:
+        """Whether a text can be expected to be done in time."""
+        return len(text.split()) * self.pace <= PATIENCE
+
+    def _why_not(self, name: str) -> str:
+        if not self._wanted:
+            return "lossy was off when the daemon started; restart it to load the text model"
+        return missing(name) or self._load(name)
+
+    def _load(self, name: str) -> str:
+        from headroom.transforms.kompress_compressor import (
+            KompressCompressor,
+            KompressConfig,
+            warm_kompress_model,
+        )
+
+        if not warm_kompress_model(name, allow_download=False):
+            return f"the text model does not load model={name}"
+        # No marker: nobody could resolve it. The first reading pays for what ONNX prepares.
+        compressor = KompressCompressor(KompressConfig(model_id=name, enable_ccr=False))
+        compressor.compress(_TRIAL, allow_download=False)
+        started = time.perf_counter()
+        compressor.compress(_TRIAL, allow_download=False)
+        self.pace = (time.perf_counter() - started) / len(_TRIAL.split())
+        return ""
+
+
+def missing(name: str) -> str:
+    """What keeps a model from being loaded here, in words; empty when nothing does."""
+    packages = [p for p in ("onnxruntime", "transformers") if importlib.util.find_spec(p) is None]
+    if packages:
+        return f"install tsheadroom[ml] for it; not installed: {', '.join(packages)}"
+    wanted = []
+    if not any(_cached(name, file) for file in _WEIGHTS):
+        wanted.append(_fetch(name, _WEIGHTS[:1]))
+    if not all(_cached(TOKENIZER, file) for file in _TOKENIZER_FILES):
+        wanted.append(_fetch(TOKENIZER, _TOKENIZER_FILES))
+    if wanted:
+        return f"not in {hub_cache()}; fetch it with: {' && '.join(wanted)}"
+    return ""
 
 
 def hub_cache() -> Path:
@@ -51,13 +107,17 @@ def hub_cache() -> Path:
     return Path(home) / "hub"
 
 
-def _needed(model: str) -> list[str]:
-    return list(_FILES) if model == DEFAULT else [model]
+def _cached(repo: str, file: str) -> bool:
+    folder = hub_cache() / f"models--{repo.replace('/', '--')}"
+    revision = REVISIONS.get(repo)
+    if revision is None:
+        try:
+            revision = (folder / "refs" / "main").read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return False
+    return (folder / "snapshots" / revision / file).is_file()
 
 
-def _cached(repo: str) -> bool:
-    snapshots = hub_cache() / f"models--{repo.replace('/', '--')}" / "snapshots"
-    if repo in _FILES:
-        revision, file = _FILES[repo]
-        return (snapshots / revision / file).is_file()
-    return snapshots.is_dir() and any(snapshots.glob("*/*"))
+def _fetch(repo: str, files: tuple[str, ...]) -> str:
+    pinned = f" --revision {REVISIONS[repo]}" if repo in REVISIONS else ""
+    return f"hf download {repo} {' '.join(files)}{pinned}"

@@ -80,8 +80,13 @@ def nested_lines(text: str) -> int:
 
 
 def worth_trying(text: str) -> bool:
+    """Whether Headroom can make this text shorter, and can be given it."""
+    return len(text) >= MIN_CHARS and bearable(text)
+
+
+def bearable(text: str) -> bool:
     """Whether Headroom can be given this text without paying for it out of proportion."""
-    if not MIN_CHARS <= len(text) <= MAX_CHARS:
+    if len(text) > MAX_CHARS:
         return False
     return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES
 

@@ -15,8 +15,9 @@ from typing import Any
 from tsheadroom.workers import pointers
 from tsheadroom.workers.child import commands, forms, tokens
 from tsheadroom.workers.child.folds import Index, Target
+from tsheadroom.workers.child.kompress import Kompress
 from tsheadroom.workers.child.lossless import Lossless
-from tsheadroom.workers.child.lossy import Lossy
+from tsheadroom.workers.child.lossy import ASKED_CHARS, Lossy
 from tsheadroom.workers.child.memo import Memo
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls, written_texts
@@ -48,10 +49,10 @@ class Compressor:
     headroom_version: str = metadata.version("headroom-ai")
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
-        self._options = dict(options or {})
+        self._options = dict(options or {})  # the settings at the daemon's start
         self.memo = Memo()
         self.lossless = Lossless()
-        self.lossy = Lossy()
+        self.lossy = Lossy(Kompress(wanted=bool(self._options.get("lossy"))))
 
     def warm_up(self) -> None:
         """Pay what the first call costs: vocabularies, lazy imports, patterns."""
@@ -67,6 +68,8 @@ class Compressor:
             part = {"kind": "tool_result", "slot": [0], "call": "c", "text": text, "error": False}
             conversation.context({"role": "assistant", "parts": [use]})
             conversation.compress([{"role": "user", "parts": [part]}], "", {})
+        if self._options.get("lossy"):
+            self.lossy.kompress.usable(self._options.get("kompress_model"))
 
     def conversation(self) -> Conversation:
         return Conversation(self)
@@ -101,6 +104,7 @@ class Conversation:
         self._last: list[_Place] = []
         self._imitated = False  # the agent wrote a pointer into a file: no folds any more
         self._told = False
+        self._asked = ""  # what the user said last; only lossy looks at it
 
     @property
     def size(self) -> int:
@@ -114,6 +118,8 @@ class Conversation:
                 self._use(part)
             elif part["kind"] == "tool_result":
                 self._forwarded(part, str(part["text"]))
+            else:
+                self._hear(item, part)
         self.length += 1
 
     def compress(
@@ -166,6 +172,10 @@ class Conversation:
         if texts:
             self._pending[call.id] = texts
 
+    def _hear(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+        if item.get("role") == "user" and part["kind"] == "text":
+            self._asked = str(part["text"])[:ASKED_CHARS]
+
     def _part(
         self, part: dict[str, Any], role: str, settings: Settings, result: Result
     ) -> dict[str, Any] | None:
@@ -175,6 +185,7 @@ class Conversation:
                 return self._output(part, call, settings, result)
         elif part["kind"] != "text":
             return None
+        self._hear({"role": role}, part)
         text: str = part["text"]
         draft = forms.Draft(text)
         if settings.lossy and part["kind"] == "text":
@@ -212,7 +223,7 @@ class Conversation:
         if settings.lossless:
             forms.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
-            forms.shorten(draft, call, self._compressor.lossy, settings)
+            forms.shorten(draft, call, self._compressor.lossy, settings, self._asked)
         return draft
 
     def _edit(
