@@ -187,7 +187,15 @@ def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, A
             seen, _taken = crowd.closed(8, [s for s in sessions for _ in range(10)])
             time.sleep(0.5)
             sent = (int(rows[-1]["all turns"]) if rows else 0) + len(seen.answers)
-            rows.append({"all turns": sent, **seen.numbers(), **_memory(daemon.usage())})
+            decisions = daemon.metrics().get("tsheadroom_conversations_bytes", 0.0)
+            rows.append(
+                {
+                    "all turns": sent,
+                    **seen.numbers(),
+                    **_memory(daemon.usage()),
+                    "decisions_mib": round(decisions / (1 << 20), 1),
+                }
+            )
     grown = rows[-1]["pss_mib"] - rows[1]["pss_mib"]
     text = f"\n\nFrom turn 1,000 to the last: {grown:+.1f} MiB"
     return _table(rows) + text, {"rows": rows, "grown_after_1000_mib": round(grown, 1)}

@@ -137,7 +137,7 @@ def pods(make: Maker) -> str:
                 "spec": {
                     "containers": [
                         {
-                            "image": "ghcr.io/harborline/ledger:2026.10.4",
+                            "image": "harborline/ledger:2026.10.4",
                             "name": "app",
                             "ports": [{"containerPort": 8080, "protocol": "TCP"}],
                             "resources": {
@@ -257,13 +257,13 @@ def services(make: Maker) -> str:
 
 
 def packages(make: Maker) -> str:
-    """`npm ls --json --depth=1`."""
+    """`npm ls --json --depth=1` in a workspace."""
 
     def package(depth: int) -> dict[str, Any]:
         pick = make.random.randint
         version = f"{pick(0, 9)}.{pick(0, 30)}.{pick(0, 12)}"
         name = f"{make.word()}-{make.word()}"
-        resolved = f"https://registry.npmjs.org/{name}/-/{name}-{version}.tgz"
+        resolved = f"file:../packages/{name}"
         entry: dict[str, Any] = {"version": version, "resolved": resolved, "overridden": False}
         if depth:
             entry["dependencies"] = {f"{make.word()}-kit": package(0) for _ in range(2)}
