@@ -97,6 +97,7 @@ def deeper(depth: int) -> int:
 
 class Compressor:
     headroom_version = "0.0-standin"
+    lacks = ""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options

@@ -51,7 +51,9 @@ class Child:
                 stderr=errors,
                 env=env,
             )
-        assert self._read()["ready"]
+        ready = self._read()
+        assert ready["ready"]
+        self.lacks = str(ready["lacks"])
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout
@@ -176,14 +178,16 @@ def test_without_weights_all_else_works_and_the_log_says_how_to_get_them(tmp_pat
     for made in child(tmp_path):
         assert made.output(PROSE) == PROSE
         assert len(made.output(log)) < len(log) / 2
-    said = made.errors.read_text()
-    assert said.count("prose stays as it is") == 1
-    assert f"hf download {kompress.DEFAULT} onnx/" in said
+    assert made.errors.read_text().count("prose stays as it is") == 1
+    assert f"hf download {kompress.DEFAULT} onnx/" in made.lacks
 
 
 @needs_packages
 async def test_workers_with_a_model_are_not_forked(
-    make_pool: MakePool, cache: Path, monkeypatch: pytest.MonkeyPatch
+    make_pool: MakePool,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     monkeypatch.setenv("PYTHONPATH", str(PACKAGES))
@@ -195,6 +199,7 @@ async def test_workers_with_a_model_are_not_forked(
     reply = await pool.submit(Job("a", json.dumps(payload).encode()))
     assert len(reply.forms[0].edits[0].text) < len(PROSE)
     assert len(pool.pids) == 1
+    assert "lack the text model" not in caplog.text
     assert children() - before == set(pool.pids)
 
 

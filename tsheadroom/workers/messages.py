@@ -99,6 +99,7 @@ class Ready(msgspec.Struct):
     headroom_version: str = ""
     pid: int = 0
     reason: str = ""
+    lacks: str = ""  # what it was meant to have, and how to get it
 
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode

@@ -91,7 +91,7 @@ class Pool:
         self._closed = False
         self._number = 0
         self._hits = self._spills = self._cold_starts = 0
-        self._failure = ""
+        self._failure = self._lack = ""
         self._failure_told = 0.0
 
     @property
@@ -250,6 +250,9 @@ class Pool:
 
     def _up(self, slot: Slot) -> None:
         self._failure = ""
+        if slot.lacks and slot.lacks != self._lack:  # once, not once a worker
+            self._lack = slot.lacks
+            log.warning("prose stays as it is; workers lack the text model reason=%s", slot.lacks)
         self._pump()
 
     def _down(self, slot: Slot, reason: str) -> None:

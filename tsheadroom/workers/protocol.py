@@ -2,7 +2,7 @@
 
 Only the standard library: a child may run in an interpreter that has Headroom and nothing of ours.
 
-First line of a child:  {"ready": true, "headroom_version": "0.42.0", "pid": 7}
+First line of a child:  {"ready": true, "headroom_version": "0.42.0", "pid": 7, "lacks": ""}
 Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen", "refused",
                          "messages", "model", "config"}}
 Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}

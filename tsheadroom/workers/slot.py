@@ -68,6 +68,7 @@ class Slot:
         self.worker: Worker | None = None
         self._newcomer: Worker | None = None
         self.headroom_version = ""
+        self.lacks = ""
         self.starts = 0
         self.hopeful = False
         self._patience: asyncio.TimerHandle | None = None
@@ -141,7 +142,7 @@ class Slot:
         worker = self._newcomer = Worker(spawned, self.index, self._rules.cap)
         ready = await worker.wait_ready(self._rules.ready_seconds)
         self.worker, self._newcomer = worker, None
-        self.headroom_version = ready.headroom_version
+        self.headroom_version, self.lacks = ready.headroom_version, ready.lacks
         self._stop_hoping()
         version = ready.headroom_version
         log.info("worker ready slot=%d pid=%d headroom=%s", self.index, worker.pid, version)

@@ -49,6 +49,7 @@ class Compressor(Protocol):
     """The compression of one process."""
 
     headroom_version: str
+    lacks: str
 
     def warm_up(self) -> None: ...
     def conversation(self) -> Conversation: ...

@@ -42,20 +42,23 @@ class Kompress:
 
     def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
-        self._loaded: dict[str, bool] = {}
+        self._lacks: dict[str, str] = {}
         self.pace = 0.0  # seconds a word, as measured when it was loaded
 
     def usable(self, model: str | None) -> bool:
         """Whether this model (None: Headroom's own) is there; loads it when first asked."""
+        return model != DISABLED and not self.lacks(model)
+
+    def lacks(self, model: str | None) -> str:
+        """Why prose stays as it is, in words; empty where it does not, or is meant to."""
         name = model or DEFAULT
         if name == DISABLED:
-            return False
-        if name not in self._loaded:
-            why = self._why_not(name)
-            self._loaded[name] = not why
-            if why:
-                log.warning("prose stays as it is: %s", why)
-        return self._loaded[name]
+            return ""
+        if name not in self._lacks:
+            self._lacks[name] = self._why_not(name)
+            if self._lacks[name]:
+                log.warning("prose stays as it is: %s", self._lacks[name])
+        return self._lacks[name]
 
     def affordable(self, text: str) -> bool:
         """Whether a text can be expected to be done in time."""

@@ -73,8 +73,13 @@ def load_compressor(arguments: dict[str, Any]) -> Compressor:
     return compressor
 
 
-def ready_line(version: str) -> bytes:
-    ready = {"ready": True, "headroom_version": version, "pid": os.getpid()}
+def ready_line(compressor: Compressor) -> bytes:
+    ready = {
+        "ready": True,
+        "headroom_version": compressor.headroom_version,
+        "pid": os.getpid(),
+        "lacks": compressor.lacks,
+    }
     return json.dumps(ready).encode() + b"\n"
 
 
@@ -90,7 +95,7 @@ def serve(compressor: Compressor, reading: int, writing: int) -> None:
 
     held = Conversations(compressor)
     cold = True
-    write_all(writing, ready_line(compressor.headroom_version))
+    write_all(writing, ready_line(compressor))
     with open(reading, "rb", buffering=READ_BUFFER) as requests:
         for line in iter(requests.readline, b""):
             write_all(writing, answer(held, line, cold))

@@ -50,6 +50,7 @@ class Compressor:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})  # the settings at the daemon's start
+        self.lacks = ""  # what was wanted of this process and is not here, in words
         self.memo = Memo()
         self.lossless = Lossless()
         self.lossy = Lossy(Kompress(wanted=bool(self._options.get("lossy"))))
@@ -69,7 +70,7 @@ class Compressor:
             conversation.context({"role": "assistant", "parts": [use]})
             conversation.compress([{"role": "user", "parts": [part]}], "", {})
         if self._options.get("lossy"):
-            self.lossy.kompress.usable(self._options.get("kompress_model"))
+            self.lacks = self.lossy.kompress.lacks(self._options.get("kompress_model"))
 
     def conversation(self) -> Conversation:
         return Conversation(self)
