@@ -159,7 +159,7 @@ def forms(
             continue  # it stays as it is
     for item, form in view.forms.items():
         moved = [made[t.item].targets for t in form.targets if t.item in made]
-        if moved and item not in made:
+        if moved:
             kept = [t for t in form.targets if t.item not in made]
             targets = (*kept, *(target for targets in moved for target in targets))
             made[item] = Form(form.token, form.edits, targets, form.tokens_saved)
@@ -202,7 +202,7 @@ def _files(view: View) -> dict[str, _File]:
                 files[path].edits.append(item)
             elif any(isinstance(inputs.get(key), str) for key in _WHOLE):
                 files[path].copies.append(at)
-            elif tool in _READS and not part["text"].startswith(_NOTICE):
+            elif tool in _READS:
                 files[path].views.append((item, slot, part["text"]))
                 if _is_whole(part["text"], texts.get(slot, ""), inputs):
                     files[path].copies.append(item)
