@@ -17,6 +17,7 @@ from benchmarks.traffic import ROOT
 
 TURNS = 400
 WRITE_SECONDS = 10.0
+SHOWN = 30  # functions in each list
 WIDTH, BAR, TOP, FONT = 1100, 19, 46, 11
 LEAST_SHARE = 0.004  # narrower boxes would be unreadable
 CHAR_WIDTH = 6.2
@@ -161,25 +162,35 @@ def run(
         f" {size_name(case.size)} on ({root.count} samples)"
     )
     target.write_text(draw(root, title), "utf-8")
-    flat = _self_times(root)
-    lines = [f"{100 * share:5.1f}%  {label}" for label, share in flat[:25]]
-    return f"{target}: {title}\n\nby function, itself:\n" + "\n".join(lines), {
+    own, whole = _shares(root, inclusive=False), _shares(root, inclusive=True)
+    lines = [f"{target}: {title}", ""]
+    for heading, shares in (("itself", own), ("with what it calls", whole)):
+        lines += [
+            f"{heading}:",
+            *(f"{100 * share:5.1f}%  {at}" for at, share in shares[:SHOWN]),
+            "",
+        ]
+    return "\n".join(lines), {
         "samples": root.count,
         "p50_ms": row.p50_ms,
-        "self": dict(flat),
+        "itself": dict(own),
+        "with_what_it_calls": dict(whole),
     }
 
 
-def _self_times(root: Node) -> list[tuple[str, float]]:
-    """Functions by the share of samples that were in them and not in what they called."""
-    own: dict[str, int] = {}
+def _shares(root: Node, *, inclusive: bool) -> list[tuple[str, float]]:
+    """Functions by the share of samples that were in them, alone or with what they call."""
+    counts: dict[str, int] = {}
 
-    def visit(node: Node) -> None:
+    def visit(node: Node, above: frozenset[str]) -> None:
         inside = node.count - sum(child.count for child in node.children.values())
-        own[node.label] = own.get(node.label, 0) + inside
+        if not inclusive:
+            counts[node.label] = counts.get(node.label, 0) + inside
+        elif node.label not in above:
+            counts[node.label] = counts.get(node.label, 0) + node.count
         for child in node.children.values():
-            visit(child)
+            visit(child, above | {node.label})
 
-    visit(root)
-    ordered = sorted(own.items(), key=lambda pair: -pair[1])
+    visit(root, frozenset())
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     return [(label, count / max(1, root.count)) for label, count in ordered]
