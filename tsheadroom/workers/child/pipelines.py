@@ -19,6 +19,7 @@ from tsheadroom.workers.child.kompress import Kompress
 from tsheadroom.workers.child.lossless import Lossless
 from tsheadroom.workers.child.lossy import ASKED_CHARS, Lossy
 from tsheadroom.workers.child.memo import Memo
+from tsheadroom.workers.child.samples import SAMPLES
 from tsheadroom.workers.child.settings import Settings
 from tsheadroom.workers.naming import Call, Calls, written_texts
 
@@ -57,19 +58,14 @@ class Compressor:
 
     def warm_up(self) -> None:
         """Pay what the first call costs: vocabularies, lazy imports, patterns."""
-        rows = ",\n".join(
-            f'{{"name": "file {at}", "size": {at * 77}, "kind": "x"}}' for at in range(40)
-        )
-        listing = "\n".join(
-            f"src/module_{at % 5}.py:{at}: def function_{at}():" for at in range(60)
-        )
-        for text in (f"[{rows}]", listing, "word " * 300):
+        lossy = bool(self._options.get("lossy"))
+        for text in SAMPLES:
             conversation = self.conversation()
             use = {"kind": "tool_use", "call": "c", "name": "Bash", "input": {"command": "warm up"}}
             part = {"kind": "tool_result", "slot": [0], "call": "c", "text": text, "error": False}
             conversation.context({"role": "assistant", "parts": [use]})
-            conversation.compress([{"role": "user", "parts": [part]}], "", {})
-        if self._options.get("lossy"):
+            conversation.compress([{"role": "user", "parts": [part]}], "", {"lossy": lossy})
+        if lossy:
             self.lacks = self.lossy.kompress.lacks(self._options.get("kompress_model"))
 
     def conversation(self) -> Conversation:
