@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE = 60.0
 _HEAD = (
     b"POST / HTTP/1.1\r\nHost: tsheadroom\r\nContent-Type: application/json\r\n"
     b"Accept-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
@@ -23,10 +23,10 @@ class Answered:
 
 
 class Connection:
-    """A connection to the daemon on this machine."""
+    """A connection to the daemon."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._socket = connect()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def post(self, body: bytes) -> Answered:

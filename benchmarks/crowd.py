@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import queue
+import socket
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ LEAK_BYTES = 200_000
 OVERLOAD_SENDERS = 1_000
 # More than can be waiting at once, since an agent sends one request at a time.
 OVERLOAD_SESSIONS = 2_000
+Connect = Callable[[], socket.socket]
 OUTCOME = 'tsheadroom_requests_by_outcome{outcome="%s"}'
 
 
@@ -50,9 +52,11 @@ class Seen:
 class Crowd:
     """Sessions that take turns on a few connections; each grows by a turn whenever it is asked."""
 
-    def __init__(self, port: int, traces: list[Path], sessions: int, size: int, turns: int) -> None:
+    def __init__(
+        self, connect: Connect, traces: list[Path], sessions: int, size: int, turns: int
+    ) -> None:
         """After `turns` turns a session begins anew, as another one."""
-        self._port = port
+        self._connect = connect
         self._growing = [Growing(traces, size, turns, number) for number in range(sessions)]
         self._turns = turns
         self._taken = [0] * sessions
@@ -76,7 +80,7 @@ class Crowd:
             shares[session % connections].append(session)
 
         def send(share: list[int]) -> None:
-            line = _Line(self._port, seen)
+            line = _Line(self._connect, seen)
             for session in share:
                 line.post(self.body(session))
             line.close()
@@ -96,7 +100,7 @@ class Crowd:
         seen, unsent = Seen(), 0
 
         def send() -> None:
-            line = _Line(self._port, seen)
+            line = _Line(self._connect, seen)
             while (session := waiting.get()) is not None:
                 line.post(self.body(session))
                 idle.append(session)
@@ -122,9 +126,9 @@ class Crowd:
 class _Line:
     """A connection that is opened again when it breaks, and counts that."""
 
-    def __init__(self, port: int, seen: Seen) -> None:
-        self._port, self._seen = port, seen
-        self._connection = Connection(port)
+    def __init__(self, connect: Connect, seen: Seen) -> None:
+        self._connect, self._seen = connect, seen
+        self._connection = Connection(connect)
 
     def post(self, body: bytes) -> None:
         try:
@@ -132,7 +136,7 @@ class _Line:
         except OSError:
             self._seen.broken += 1
             self._connection.close()
-            self._connection = Connection(self._port)
+            self._connection = Connection(self._connect)
 
     def close(self) -> None:
         self._connection.close()
@@ -153,7 +157,7 @@ def soak(
     rows = []
     with Daemon(*options) as daemon:
         idle = daemon.usage()
-        crowd = Crowd(daemon.port, traces, sessions, CROWD_BYTES, rounds)
+        crowd = Crowd(daemon.connect, traces, sessions, CROWD_BYTES, rounds)
         for number in range(rounds):
             seen, taken = crowd.closed(connections, range(sessions))
             usage = daemon.usage()
@@ -181,7 +185,7 @@ def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, A
     """5,000 turns over 500 conversations, one after another: memory after each 500 turns."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
-        crowd = Crowd(daemon.port, traces, 500, LEAK_BYTES, 10)
+        crowd = Crowd(daemon.connect, traces, 500, LEAK_BYTES, 10)
         for batch in range(10):
             sessions = range(50 * batch, 50 * (batch + 1))
             seen, _taken = crowd.closed(8, [s for s in sessions for _ in range(10)])
@@ -205,7 +209,7 @@ def overload(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[st
     """Twice the load that the daemon carries beside this client, and the time after it."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
-        crowd = Crowd(daemon.port, traces, OVERLOAD_SESSIONS, CROWD_BYTES, 20)
+        crowd = Crowd(daemon.connect, traces, OVERLOAD_SESSIONS, CROWD_BYTES, 20)
         crowd.closed(16, range(OVERLOAD_SESSIONS))  # every session's cold first request
         before = daemon.metrics()
         seen, taken = crowd.closed(16, range(0, OVERLOAD_SESSIONS, 2))

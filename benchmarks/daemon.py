@@ -1,8 +1,12 @@
-"""The daemon under measurement: a process of its own, its CPU, its memory, its metrics."""
+"""The daemon under measurement: a process of its own, its CPU, its memory, its metrics.
+
+It serves a local address, or a private tailnet of this machine with a second node for the callers.
+"""
 
 from __future__ import annotations
 
-import http.client
+import contextlib
+import http
 import os
 import re
 import signal
@@ -11,14 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from benchmarks.traffic import ROOT
+from tests.tailnet import private
+from tsheadroom import status
+from tsheadroom.status import NoDaemon
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
+PATIENCE = 60.0  # of a client
+HOST = "tsheadroom"
 MIB = 1024.0  # KiB
 
 
@@ -37,35 +47,70 @@ class Usage:
 
 
 class Daemon:
-    """`tsheadroom serve --local-addr` with a fresh state directory; a context manager."""
+    """`tsheadroom serve` with a fresh state directory; a context manager."""
+
+    _dial: Callable[[], socket.socket]
 
     def __init__(
-        self, *options: str, pool: int = 2, runner: tuple[str, ...] = ("tsheadroom",)
+        self,
+        *options: str,
+        pool: int = 2,
+        runner: tuple[str, ...] = ("tsheadroom",),
+        tailnet: bool = False,
     ) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="tsheadroom-bench-")
-        directory = Path(self._directory.name)
-        self._log = directory / "log"
+        self._pool = pool
+        self._parts = contextlib.ExitStack()
+        try:
+            directory = Path(
+                self._parts.enter_context(tempfile.TemporaryDirectory(prefix="tsheadroom-bench-"))
+            )
+            self._log, self._state = directory / "log", directory / "state"
+            place = self._on_a_tailnet(directory) if tailnet else self._on_a_port()
+            words = ["serve", *place, "--pool-size", str(pool), "--state-dir", str(self._state)]
+            words += ["--config", str(directory / "config.json"), *options]
+            self._start([sys.executable, "-m", *runner, *words])
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def _on_a_port(self) -> list[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        words = ["serve", "--local-addr", f"127.0.0.1:{self.port}", "--pool-size", str(pool)]
-        words += ["--state-dir", str(directory / "state"), "--config", str(directory / "c.json")]
+            port: int = free.getsockname()[1]
+        self._dial = lambda: socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        return ["--local-addr", f"127.0.0.1:{port}"]
+
+    def _on_a_tailnet(self, directory: Path) -> list[str]:
+        private.build()
+        control = private.ControlServer()
+        self._parts.callback(control.close)
+        (directory / "caller").mkdir()
+        caller = private.Caller(control.url, directory / "caller")
+        self._parts.callback(caller.close)
+        self._dial = lambda: caller.connect(HOST, timeout=PATIENCE)
+        return ["--control-url", control.url, "--hostname", HOST]
+
+    def _start(self, command: list[str]) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TSHEADROOM_", "TS_"))}
         with self._log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *runner, *words, *options],
+                command,
                 cwd=ROOT,
-                env=kept,
+                env={**kept, **private.NODE_ENVIRONMENT, "TS_AUTHKEY": "any"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )
-        self._pool = pool
+        self._parts.callback(self._end)
+
+    def connect(self) -> socket.socket:
+        """A connection to it."""
+        return self._dial()
 
     def __enter__(self) -> Daemon:
         try:
             self._wait_ready()
         except BaseException:
-            self._end()
+            self._parts.close()
             raise
         return self
 
@@ -75,7 +120,7 @@ class Daemon:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        self._parts.close()
 
     def _wait_ready(self) -> None:
         """Until every worker is warm."""
@@ -84,8 +129,8 @@ class Daemon:
             try:
                 if self.page("/readyz")[0] == http.HTTPStatus.OK and self._all_warm():
                     return
-            except OSError:
-                pass  # it does not listen yet
+            except NoDaemon:
+                pass  # not yet
             time.sleep(0.1)
         raise RuntimeError(f"the daemon did not get ready:\n{self._log.read_text()}")
 
@@ -101,7 +146,6 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._directory.cleanup()
 
     @property
     def log(self) -> str:
@@ -113,13 +157,7 @@ class Daemon:
 
     def page(self, path: str) -> tuple[int, str]:
         """Status and text of one of its pages."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=STOP_SECONDS)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return status.ask(self._state, path)
 
     def metrics(self) -> dict[str, float]:
         """Its series by name with labels."""

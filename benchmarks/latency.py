@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 import threading
 import time
@@ -57,7 +58,7 @@ class _Session:
 
     growing: Growing
     name: str
-    port: int
+    connect: Callable[[], socket.socket]
     turns: int
     gate: threading.Barrier
     answers: list[Answered] = field(default_factory=list)
@@ -71,7 +72,7 @@ class _Session:
             self.gate.abort()
 
     def _run(self) -> None:
-        connection = Connection(self.port)
+        connection = Connection(self.connect)
         growing, first = self.growing, self.growing.first
         for turn in range(first):
             connection.post(growing.request(self.name, turn))
@@ -99,7 +100,7 @@ def measure(
         _Session(
             Growing(traces, case.size, turns, variety + number),
             f"{run}-{number}",
-            daemon.port,
+            daemon.connect,
             turns,
             gate,
         )
@@ -202,11 +203,15 @@ def size_name(size: int) -> str:
 
 
 def run(
-    traces: list[Path], cases: list[Case], turns: int, options: tuple[str, ...]
+    traces: list[Path],
+    cases: list[Case],
+    turns: int,
+    options: tuple[str, ...],
+    tailnet: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """All cases against one daemon: the table, and the same for machines."""
     variety = 0
-    with Daemon(*options) as daemon:
+    with Daemon(*options, tailnet=tailnet) as daemon:
         idle = daemon.usage()
         rows = []
         for case in cases:

@@ -62,7 +62,7 @@ def _label(frame: str) -> str:
             break
     if path.startswith("python3"):
         path = path.partition("/")[2]
-    return f"{path.removesuffix('.py')}:{name}"
+    return f"{path.removesuffix('.py')}:{name.replace('.<locals>', '')}"
 
 
 def _is_dull(label: str) -> bool:
