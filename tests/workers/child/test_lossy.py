@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.workers.child.conftest import NewTalk
-from tsheadroom.workers.child import lossy, pipelines, proofs
+from tsheadroom.workers.child import lossy, pipelines, proofs, tokens
 from tsheadroom.workers.child.lossless import marked
 
 RANDOM = random.Random(4)
@@ -158,6 +158,28 @@ def test_who_is_touched(talk: NewTalk, role: str, config: dict[str, Any], touche
 
 def test_a_minimum_of_tokens_spares_what_is_below(talk: NewTalk) -> None:
     assert talk(lossy=True, min_tokens_to_compress=100_000).run("journalctl", LOG) == LOG
+
+
+def test_a_low_minimum_reaches_short_texts(talk: NewTalk) -> None:
+    text = json.dumps([f"it {at}" for at in range(45)], separators=(",", ":"))
+    assert len(text) < 500
+    spared = {"min_tokens_to_compress": tokens.count(text) + 1}
+    reached = {"min_tokens_to_compress": tokens.count(text) - 1}
+    assert talk(lossy=True, **spared).run("list", text) == text
+    assert talk(lossy=True, **reached).run("list", text) != text
+
+
+def test_profiles_say_who_is_touched(talk: NewTalk) -> None:
+    touched = {
+        (profile, role): said(talk, role, lossy=True, savings_profile=profile) != LOG
+        for profile in sorted(lossy.PROFILES)
+        for role in ("user", "system")
+    }
+    assert {who for who, was in touched.items() if was} == {
+        ("agent-90", "user"),
+        ("agent-90", "system"),
+        ("coding", "user"),
+    }
 
 
 @pytest.mark.parametrize("profile", ["agent-90", "balanced", "coding", "general"])
