@@ -208,6 +208,8 @@ def socks5(
 ) -> socket.socket:
     """A connection through a SOCKS5 proxy with a password (RFC 1928, RFC 1929)."""
     sock = socket.create_connection(proxy, timeout=timeout)
+    # As http.client's own connections: a request's head and body are two writes.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         sock.sendall(b"\x05\x01\x02")  # version 5, one method: user and password
         if _exactly(sock, 2) != b"\x05\x02":
