@@ -1,4 +1,7 @@
-"""Fixtures of a private tailnet, for the tests here and in e2e."""
+"""Fixtures of a private tailnet, for the tests here and in e2e.
+
+Of a package each, not of the session: other packages' tests look for children that are left.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def start_control() -> Iterator[Callable[..., private.ControlServer]]:
     """Starts control servers with flags of their own."""
     private.build()
@@ -29,13 +32,13 @@ def start_control() -> Iterator[Callable[..., private.ControlServer]]:
         server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control(start_control: Callable[..., private.ControlServer]) -> private.ControlServer:
     """A control server that lets any node in."""
     return start_control()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def caller(
     control: private.ControlServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[private.Caller]:
