@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from tsheadroom.conversations.prices import HOUR_S, price_of
+from tsheadroom.conversations.prices import AS_OF, HOUR_S, price_of
 
 # provider, model: read, write, binds thinking; as in the providers' lists of November 2026
 ROWS = [
@@ -62,3 +65,22 @@ def test_automatic_caches_do_not_depend_on_the_request() -> None:
     assert price
     assert price.of_request(breakpoints=False, hour=True) == price
     assert price.ttl_s == HOUR_S
+
+
+def test_the_page_has_the_table_in_use() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "prompt-cache.md").read_text()
+    assert f"as of **{AS_OF}**" in page
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in page.splitlines()
+        if re.match(r"\| (?:Anthropic|OpenAI|Google), ", line)
+    ]
+    assert len(rows) == 10
+    for provider, models, read, write, gone, cached, binds in rows:
+        for model in models.split(", "):
+            price = price_of(provider.split(",")[0], model)
+            assert price, model
+            assert (price.read, price.write) == (float(read), float(write)), model
+            assert price.ttl_s == {"5 min": 300.0, "1 h": 3600.0}[gone]
+            assert price.explicit is cached.startswith("breakpoints")
+            assert price.binds_thinking is (binds == "yes")
