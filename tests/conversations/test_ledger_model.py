@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tsheadroom.aperture.fingerprints import digest
-from tsheadroom.conversations import Conversations, Request, Turn
+from tsheadroom.conversations import Conversations, Request, Status, Turn
 from tsheadroom.conversations.decisions import Edit, Form
 from tsheadroom.conversations.lineage import Lineages
 
@@ -58,6 +58,7 @@ class Model(RuleBasedStateMachine):
         self.newest: dict[Words, View] = {}  # a request -> how it was forwarded last
         self.answers: dict[Words, View] = {}  # a request -> what the daemon answered
         self.heard: set[Words] = set()  # requests whose answers were delivered
+        self.rewritten = False  # in this turn, by what the operator asked for
         self.ledger = self.opened()
 
     def opened(self) -> Conversations:
@@ -84,9 +85,15 @@ class Model(RuleBasedStateMachine):
             )
         )
 
-    def answer(self, words: Words, gets_form: int, *, thinks: bool) -> tuple[Turn, View]:
+    def answer(
+        self, words: Words, gets_form: int, *, thinks: bool, rewrite: int = 0
+    ) -> tuple[Turn, View]:
         """Ask the daemon. Bit i of `gets_form`: whether the i-th new item gets a form."""
         turn = self.begin(words, thinks=thinks)
+        self.rewritten = turn.status is Status.CONTINUED and 0 < rewrite < turn.known
+        if self.rewritten:
+            new = Form(self.word("new").encode(), (Edit(("content",), 0, 9, b'"y"'),), (), 7)
+            self.ledger.rewrite(turn, {rewrite - 1: new}, rewrite - 1)
         decided = {
             index: Form(self.word("form").encode(), (Edit(("content",), 0, 9, b'"x"'),), (), 7)
             for bit, index in enumerate(turn.fresh)
@@ -105,7 +112,7 @@ class Model(RuleBasedStateMachine):
         if view == again:
             return
         at = newest_answer(words)
-        if not at or self.ambiguous(words, at):
+        if self.rewritten or not at or self.ambiguous(words, at):
             return
         asked = words[:at]
         views = [self.made_from[words[at]]]
@@ -137,12 +144,16 @@ class Model(RuleBasedStateMachine):
         fate=st.sampled_from(["answered"] * 6 + ["hung up", "missed", "not answered"]),
         more=st.integers(1, 2),
         thinks=st.booleans(),
+        rewrite=st.sampled_from([0] * 6 + [1, 2, 4]),
     )
-    def turn(self, agent: int, gets_form: int, fate: str, more: int, thinks: bool) -> None:
+    def turn(
+        self, agent: int, gets_form: int, fate: str, more: int, thinks: bool, rewrite: int
+    ) -> None:
+        """`rewrite`: 0, or which known item is forwarded anew from here on, counted from 1."""
         words = self.talks[agent]
         view = as_sent(words)
         if fate != "missed":
-            turn, forwarded = self.answer(words, gets_form, thinks=thinks)
+            turn, forwarded = self.answer(words, gets_form, thinks=thinks, rewrite=rewrite)
             self.check(words, forwarded)
             self.answers[words] = forwarded
             if fate == "hung up":
