@@ -9,6 +9,7 @@ import contextlib
 import http
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 PATIENCE = 60.0  # of a client
 HOST = "tsheadroom"
+LONGEST = 60  # characters of a path that a state directory's socket is put under
 MIB = 1024.0  # KiB
 
 
@@ -61,9 +63,8 @@ class Daemon:
         self._pool = pool
         self._parts = contextlib.ExitStack()
         try:
-            directory = Path(
-                self._parts.enter_context(tempfile.TemporaryDirectory(prefix="tsheadroom-bench-"))
-            )
+            directory = short_directory("tsheadroom-bench-")
+            self._parts.callback(shutil.rmtree, directory, ignore_errors=True)
             self._log, self._state = directory / "log", directory / "state"
             place = self._on_a_tailnet(directory) if tailnet else self._on_a_port()
             words = ["serve", *place, "--pool-size", str(pool), "--state-dir", str(self._state)]
@@ -173,6 +174,12 @@ class Daemon:
             _pss(self._process.pid),
             sum(map(_pss, workers)),
         )
+
+
+def short_directory(prefix: str) -> Path:
+    """A new directory for temporary files, with room for a socket's path (108 bytes at most)."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=usual if len(usual) < LONGEST else "/tmp"))
 
 
 def _tree(root: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import http.client
 import json
@@ -13,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,7 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks import traffic
+from benchmarks.daemon import short_directory
 from tests.tailnet import private
+from tsheadroom import status
+from tsheadroom.status import NoDaemon
 
 HOST = "tsheadroom"
 CONVERSATIONS = (
@@ -35,7 +36,12 @@ SHOWN_TURNS = 6  # rows of a conversation in the table, from its first turn to i
 START_SECONDS = 90.0  # a loaded machine warms up the workers in ten
 STOP_SECONDS = 20.0  # the daemon's own drain takes five
 LINE_SECONDS = 10.0
-PR_SET_PDEATHSIG = 1
+POLL_SECONDS = 0.1
+# Has the kernel end a program with the demo, even if that is killed (PR_SET_PDEATHSIG, SIGTERM).
+_LAUNCH = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+)
+DIE_WITH_DEMO = [sys.executable, "-c", _LAUNCH] if sys.platform == "linux" else []
 KEEPER = traffic.ROOT / ".build" / "demo.pid"
 
 
@@ -79,20 +85,20 @@ class Daemon:
     def __init__(self, control_url: str, directory: Path, *, outlives: bool) -> None:
         self.log = directory / "tsheadroom.log"
         self.lines = directory / "tsheadroom.lines"
+        self.state = directory / "state"
         words = ["serve", "-v", "--hostname", HOST, "--control-url", control_url]
-        words += ["--state-dir", str(directory / "state"), "--pool-size", "2"]
+        words += ["--state-dir", str(self.state), "--pool-size", "2"]
         words += ["--config", str(directory / "tsheadroom.config.json")]
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TSHEADROOM_", "TS_"))}
         with self.log.open("wb") as errors, self.lines.open("wb") as lines:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tsheadroom", *words],
+                [*([] if outlives else DIE_WITH_DEMO), sys.executable, "-m", "tsheadroom", *words],
                 cwd=traffic.ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=lines,
                 stderr=errors,
                 env={**kept, **private.NODE_ENVIRONMENT, "TS_AUTHKEY": "any"},
                 start_new_session=True,
-                preexec_fn=None if outlives else _die_with_parent(),
             )
         self._reader = self.lines.open(encoding="utf-8")
 
@@ -123,14 +129,6 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Tells the kernel, in the child, to end it with the demo even if that is killed."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -193,9 +191,10 @@ def saved(before: int, after: int) -> float:
 @contextlib.contextmanager
 def tailnet(keep: bool) -> Iterator[tuple[ControlServer, Caller, Daemon, Path]]:
     """Control server, caller and daemon; gone afterwards, whatever happens."""
-    directory = Path(tempfile.mkdtemp(prefix="tsheadroom-demo-"))
+    directory = short_directory("tsheadroom-demo-")
     with contextlib.ExitStack() as parts:
         parts.callback(shutil.rmtree, directory, ignore_errors=True)
+        os.environ["GOTMPDIR"] = str(directory)  # an interrupted build leaves its files there
         private.build()
         Undisturbed.log = parts.enter_context((directory / "tailnet.log").open("wb"))
         control = ControlServer()
@@ -220,24 +219,25 @@ def _tail(path: Path, lines: int = 25) -> str:
 
 
 def wait_ready(caller: Caller, daemon: Daemon, control: ControlServer) -> str:
-    """The node's address, once a worker is warm; asked over the tailnet."""
+    """The node's address, once a worker is warm and the caller has reached it."""
     started = time.monotonic()
-    why = ""
+    why = "it did not start"
     while time.monotonic() < started + START_SECONDS:
+        time.sleep(POLL_SECONDS)
         daemon.check()
         try:
-            with contextlib.closing(caller.http(HOST)) as connection:
-                status, text = connection.ask("GET", "/readyz")
-        except (OSError, http.client.HTTPException) as error:
-            why = str(error)
-        else:
-            if status == http.HTTPStatus.OK:
+            code, text = status.ask(daemon.state, "/readyz")
+            # Asked here first: a caller that dials a node too early waits seconds to try again.
+            if code == http.HTTPStatus.OK:
                 address = _address(control)
+                with contextlib.closing(caller.http(address)) as connection:
+                    connection.ask("GET", "/readyz")
                 taken = time.monotonic() - started
                 print(f"      node {HOST}, {address}, ready after {taken:.1f} s", flush=True)
                 return address
-            why = text.decode("utf-8", "replace").strip()
-        time.sleep(0.1)
+            why = text.strip()
+        except (NoDaemon, OSError, http.client.HTTPException) as error:
+            why = str(error)
     raise DemoFailed(f"the daemon did not get ready: {why}")
 
 
@@ -247,19 +247,19 @@ def _address(control: ControlServer) -> str:
     return str(rows[HOST])
 
 
-def converse(name: str, path: Path, caller: Caller, daemon: Daemon) -> Conversation:
+def converse(name: str, path: Path, caller: Caller, address: str, daemon: Daemon) -> Conversation:
     """Send a conversation turn by turn over the tailnet, showing the daemon's lines."""
     seen = Conversation(name)
-    with contextlib.closing(caller.http(HOST)) as connection:
+    with contextlib.closing(caller.http(address)) as connection:
         connection.connect()
         # As Go's client does: head and body would wait 40 ms for each other otherwise.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, sent in enumerate(traffic.turns(path)):
             call = traffic.hook_call(sent, path.stem, f"{path.stem}-{number}")
             headers = {"Content-Type": "application/json"}
-            status, answer = connection.ask("POST", "/", call, headers)
-            if status != http.HTTPStatus.OK:
-                raise DemoFailed(f"the hook answered {status}")
+            code, answer = connection.ask("POST", "/", call, headers)
+            if code != http.HTTPStatus.OK:
+                raise DemoFailed(f"the hook answered {code}")
             print(f"  {daemon.next_line()}", flush=True)
             said = json.loads(answer)
             seen.take(sent, said["request_body"] if said["action"] == "modify" else sent)
@@ -319,7 +319,7 @@ def run(keep: bool, shown: Callable[[], None]) -> None:
         results = []
         for number, (name, path) in enumerate(CONVERSATIONS, 4):
             print(f"[{number}/5] {name}, turn by turn ({traffic.source_of(path)})", flush=True)
-            results.append(converse(name, path, caller, daemon))
+            results.append(converse(name, path, caller, address, daemon))
         show(results)
         judge(results)
         if keep:

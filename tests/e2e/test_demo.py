@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from tests.served import PATIENCE, until
 from tests.tailnet import private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DEMO = private.ROOT / "scripts" / "demo"
 
@@ -24,10 +25,9 @@ DEMO = private.ROOT / "scripts" / "demo"
 class Demo:
     """A demo in a session of its own, as in a terminal of its own; its processes are known."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.printed = directory / "printed"
-        self.temporary = directory / "tmp"
-        self.temporary.mkdir(exist_ok=True)
+    def __init__(self, tmp_path: Path, directory: Path, *options: str) -> None:
+        self.printed = tmp_path / "printed"
+        self.temporary = directory
         with self.printed.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, DEMO, *options],
@@ -45,7 +45,7 @@ class Demo:
         return self.process.wait(2 * PATIENCE)
 
     def left(self) -> list[str]:
-        """What it has started and not ended: all of it has its directory for temporary files."""
+        """What it has started and not ended: all of it has its TMPDIR, which is empty again."""
         mark = f"TMPDIR={self.temporary}".encode()
         found = [str(path) for path in self.temporary.iterdir()]
         for process in Path("/proc").glob("[0-9]*"):
@@ -63,13 +63,15 @@ def _built() -> None:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    subprocess.run([sys.executable, DEMO, "--stop"], check=True, capture_output=True)
+def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    # Not below tmp_path: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="demo-") as short:
+        yield lambda *options: Demo(tmp_path, Path(short), *options)
+        subprocess.run([sys.executable, DEMO, "--stop"], check=True, capture_output=True)
 
 
-def test_it_saves_and_ends(directory: Path) -> None:
-    demo = Demo(directory)
+def test_it_saves_and_ends(start: Callable[..., Demo]) -> None:
+    demo = start()
     assert demo.wait() == 0, demo.text
     totals = re.findall(r"^all (\d+) .*?(\d+\.\d)%.*?(\d+\.\d)%$", demo.text, re.MULTILINE)
     assert [int(turns) for turns, _, _ in totals] == [58, 13]
@@ -83,8 +85,8 @@ def test_it_saves_and_ends(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("at", ["[2/5]", "[3/5]", "request in_msgs=21 "])
-def test_interrupted(directory: Path, at: str) -> None:
-    demo = Demo(directory)
+def test_interrupted(start: Callable[..., Demo], at: str) -> None:
+    demo = start()
     until(lambda: at in demo.text or demo.process.poll() is not None)
     os.killpg(demo.process.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
     assert demo.wait() == 130, demo.text
@@ -92,20 +94,20 @@ def test_interrupted(directory: Path, at: str) -> None:
     assert demo.left() == []
 
 
-def test_killed(directory: Path) -> None:
-    demo = Demo(directory)
+def test_killed(start: Callable[..., Demo]) -> None:
+    demo = start()
     until(lambda: "request in_msgs=5 " in demo.text or demo.process.poll() is not None)
     demo.process.kill()
     demo.wait()
     until(lambda: all(name.startswith(str(demo.temporary)) for name in demo.left()))
 
 
-def test_kept_and_stopped(directory: Path) -> None:
-    demo = Demo(directory, "--keep")
+def test_kept_and_stopped(start: Callable[..., Demo]) -> None:
+    demo = start("--keep")
     assert demo.wait() == 0, demo.text
     assert any("tsheadroom serve" in name for name in demo.left())
     assert "curl -x socks5h://" in demo.text
-    second = Demo(directory, "--keep")
+    second = start("--keep")
     assert second.wait() == 1
     stop = subprocess.run([sys.executable, DEMO, "--stop"], capture_output=True, check=True)
     assert stop.stdout == b"stopped\n"
