@@ -227,7 +227,7 @@ def main() -> None:
     "--max-connections",
     type=click.IntRange(1),
     default=1024,
-    help="Open tailnet connections; more wait.",
+    help="Open tailnet connections; more are closed at once.",
 )
 def serve(**options: Any) -> None:
     """Serve the hook on the tailnet until SIGTERM or SIGINT.
