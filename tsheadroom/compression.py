@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from tsheadroom import policy
 from tsheadroom.aperture import answer
@@ -25,6 +26,9 @@ from tsheadroom.summary import Outcome, Summary
 from tsheadroom.workers import Job, Reply, UnknownBase, WorkerError
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Bodies from here on are taken apart off the event loop: below, it takes less than 10 ms.
 OFF_LOOP_BYTES = 1 << 20
@@ -70,10 +74,16 @@ class Compression:
         """The answer to one decoded request; `summary` is filled in on the way."""
         until = time.perf_counter() + self._deadline
         try:
-            prepared = await _prepare(data)
+            return await self._answer(data, settings, summary, until)
         except CallError as why:
+            summary.outcome = Outcome.PASSTHROUGH
             log.warning("request passed through: %s", why)
             return Answer()
+
+    async def _answer(
+        self, data: bytes, settings: Settings, summary: Summary, until: float
+    ) -> Answer:
+        prepared = await _near_or_far(data, _take_apart, data)
         if self._is_event(prepared, summary) or isinstance(prepared, Envelope):
             return Answer()
         call = prepared.call
@@ -152,6 +162,7 @@ class Compression:
             if flight is None:
                 break
             await asyncio.shield(flight)  # the same request, sent twice: both get the same bytes
+        await _near_or_far(call.data, call.check_text, turn.known, prepared.prints.rewritten)
         summary.notes[f"turn_{turn.status}"] = 1
         costly = self._conversations.is_costly
         turn.fresh = [i for i in turn.fresh if not costly(request.digests[i])]
@@ -254,10 +265,11 @@ class Compression:
             log.error("decision is not durable err=%s", error)
 
 
-async def _prepare(data: bytes) -> _Prepared | Envelope:
+async def _near_or_far(data: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do work on a body: on the loop, or for a large body off it."""
     if len(data) < OFF_LOOP_BYTES:
-        return _take_apart(data)
-    return await asyncio.to_thread(_take_apart, data)
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _take_apart(data: bytes) -> _Prepared | Envelope:

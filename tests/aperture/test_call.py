@@ -92,7 +92,6 @@ def test_the_model_falls_back_to_the_bodys_own() -> None:
         b'{"metadata":{"model":7},"request_body":{"messages":[]}}',
         b'{"request_body":{"messages":[{"role":"user"}],"messages":[]}}',
         b'{"request_body":{"messages":[NaN]}}',
-        b'{"request_body":{"x":"\xff","messages":[]}}',
         b'{"request_body":{"messages":[{"role":7}]}}',
         b'{"request_body":{"messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}}",
     ],
@@ -154,3 +153,33 @@ def test_a_caller_can_bypass_one_request(metadata: dict[str, str], bypassed: boo
 def test_token_counting_is_no_turn() -> None:
     call = call_of(b'{"metadata":{"url":"/v1/count_tokens"},"request_body":{"messages":[]}}')
     assert not call.metadata.is_turn
+
+
+@pytest.mark.parametrize(
+    ("known", "bad", "refused"),
+    [
+        (0, 0, True),
+        (1, 0, False),  # the same bytes as when they were checked
+        (1, 1, True),
+        (2, 1, False),
+        (2, "metadata", True),
+        (2, "end", True),
+    ],
+)
+def test_text_is_checked_where_it_is_new(known: int, bad: int | str, refused: bool) -> None:
+    items = [b'{"role":"user","content":"x"}', b'{"role":"user","content":"y"}']
+    if isinstance(bad, int):
+        items[bad] = b'{"role":"user","content":"\xff"}'
+    outer = b"\xff" if bad == "metadata" else b""
+    end = b"\xff" if bad == "end" else b""
+    call = call_of(
+        b'{"m":"%b","request_body":{"messages":[%b],"z":"%b"}}' % (outer, b",".join(items), end)
+    )
+    if refused:
+        with pytest.raises(CallError):
+            call.check_text(known, ())
+    else:
+        call.check_text(known, ())
+        if bad == 0:
+            with pytest.raises(CallError):
+                call.check_text(known, [0])

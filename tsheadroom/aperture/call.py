@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -59,7 +59,9 @@ class _Head(msgspec.Struct, frozen=True):
 
 _HEAD = msgspec.json.Decoder(_Head)
 # How nearly every client begins a message; the rest is decoded to find its role.
-_ROLE_FIRST = re.compile(rb'\{"role":"(user|assistant|tool|system)","content":')
+_ROLE_FIRST = {
+    role: f'{{"role":"{role}","content":'.encode() for role in ("user", "assistant", "tool")
+}
 _METADATA = msgspec.json.Decoder(Metadata)
 _MODEL = msgspec.json.Decoder(str)
 
@@ -82,6 +84,18 @@ class Call:
     def model(self) -> str:
         """Aperture's resolved model, else the body's own; may be empty."""
         return self.metadata.model or _string(self, "model")
+
+    def check_text(self, known: int, respelled: Iterable[int]) -> None:
+        """Raise CallError when the bytes are not UTF-8.
+
+        The first `known` items are the same bytes as items that were checked when they were new;
+        of these only the `respelled` are looked at, whose breakpoints may be anything.
+        """
+        first = self.items[known][0] if known < len(self.items) else self.conversation[1]
+        start = self.conversation[0] if known else first
+        pieces = [(0, start), *(self.items[i] for i in respelled if i < known)]
+        if not all(_is_utf8(self.data[a:b]) for a, b in [*pieces, (first, len(self.data))]):
+            raise CallError("the request is not valid UTF-8")
 
     def item(self, index: int) -> bytes:
         """The client's own bytes of one item."""
@@ -106,11 +120,10 @@ class Fingerprints:
         data, starts = call.data, [start for start, _ in call.items]
         items = [data[start:end] for start, end in call.items]
         rewritten: dict[int, bytes] = {}
-        for at in fingerprints.suspects(data, *call.conversation):
+        for at in fingerprints.respelled(data, *call.conversation):
             index = bisect_right(starts, at) - 1
-            plain = fingerprints.canonical(items[index])
-            if plain is not items[index] and index not in rewritten:
-                rewritten[index] = plain
+            if index not in rewritten:
+                rewritten[index] = fingerprints.canonical(items[index])
         for index, plain in rewritten.items():
             items[index] = plain
         digests = [fingerprints.digest(item) for item in items]
@@ -127,9 +140,10 @@ class Envelope:
 
 
 def read(data: bytes) -> Call | Envelope:
-    """Take a hook call apart. Raises CallError for what is not one."""
-    if not _is_utf8(data):
-        raise CallError("the request is not valid UTF-8")
+    """Take a hook call apart. Raises CallError for what is not one.
+
+    That the bytes are UTF-8 is for `Call.check_text` to find out.
+    """
     try:
         return _take_apart(data, data)
     except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
@@ -183,9 +197,9 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _by_model(shape: Shape, data: bytes, start: int, end: int) -> bool:
-    quick = _ROLE_FIRST.match(data, start)
-    if quick:
-        return shape.by_model(quick[1].decode(), "")
+    for role, beginning in _ROLE_FIRST.items():
+        if data.startswith(beginning, start):
+            return shape.by_model(role, "")
     head = _HEAD.decode(data[start:end])
     return shape.by_model(head.role or "", head.type or "")
 

@@ -25,6 +25,8 @@ _MARKER = re.compile(
 )
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
+_ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
+_ONE_TEXT_SPACED = b'"content": [{"type": "text", "text": '
 _SPACED = re.compile(rb'"role": ')
 _LOOK = 1 << 16  # bytes in which a client's way of spelling shows
 _CONTENT = b'"content"'
@@ -60,22 +62,31 @@ def _blocks_as_strings(item: bytes) -> bytes:
     return b"".join((*parts, item[done:])) if parts else item
 
 
-def suspects(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Offsets in a conversation where `canonical` may have something to do, in no order.
+def respelled(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Offsets inside the items of a conversation that `canonical` changes, in no order.
 
     Two searches over it all are many times cheaper than looking into every item. The second knows
     the two ways in which JSON is commonly spelled; an item in a third way is not recognised when
     the client respells it, which costs savings and nothing else.
     """
+    yield from _found(data, b'"cache_control"', start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
-    one_text = b'[{"type": "text", "text": ' if spaced else b'[{"type":"text","text":'
-    for needle in (b'"cache_control"', one_text):
-        at = data.find(needle, start, end)
-        while at >= 0:
+    one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
+    for at in _found(data, one_text, start, end):
+        if _ONE_TEXT.match(data, at):
             yield at
-            at = data.find(needle, at + len(needle), end)
+
+
+def _found(data: bytes, needle: bytes, start: int, end: int) -> Iterator[int]:
+    at = data.find(needle, start, end)
+    while at >= 0:
+        yield at
+        at = data.find(needle, at + len(needle), end)
 
 
 def digest(item: bytes) -> bytes:
-    """The name of an item in canonical form: 16 bytes of BLAKE2b."""
-    return hashlib.blake2b(item, digest_size=DIGEST_BYTES).digest()
+    """The name of an item in canonical form: 16 bytes of SHA-256.
+
+    Processors have instructions for it, which makes it the fastest good hash at hand.
+    """
+    return hashlib.sha256(item).digest()[:DIGEST_BYTES]
