@@ -93,7 +93,7 @@ class Compression:
             summary.notes[reason] = 1
             return Answer()
         turn = await self._turn(prepared, settings, summary, until)
-        answered = _spliced(prepared, turn, settings, summary)
+        answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
         # A conversation that had forms before the holdout began is no control.
         control = HOLDOUT in summary.notes and not turn.forms
         known = _before_newest_answer(call) if control else turn.intact
