@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conversation import Body, call
-from tsheadroom.compression import Answer, Compression
+from tsheadroom.compression import AT_ONCE, Answer, Compression
 from tsheadroom.conversations import Conversations
 from tsheadroom.settings import Settings
 from tsheadroom.summary import Outcome, Summary
@@ -199,3 +199,29 @@ async def test_requests_at_once_ask_once() -> None:
     desk = Desk(shorten)
     assert await asyncio.gather(*(desk(1) for _ in range(5))) == [["short"]] * 5
     assert len(desk.workers.jobs) == 1
+
+
+async def test_who_cannot_be_let_in_before_the_deadline_goes_on_as_it_came() -> None:
+    desk = Desk(shorten, deadline=0.05)
+    inside = [await desk.compression._gate.enter(1) for _ in range(AT_ONCE)]
+    assert await desk(1) == ["as it was"]
+    assert desk.summary.outcome is Outcome.ERROR
+    assert desk.summary.notes["overloaded"] == 1
+    for entry in inside:
+        entry.leave()
+    await asyncio.sleep(0)
+    assert await desk(1) == ["short"]
+
+
+async def test_a_waiting_worker_keeps_nobody_out() -> None:
+    desk = Desk(*[lambda _: None] * (AT_ONCE + 1), shorten, deadline=5.0)
+    stuck = []
+    for n in range(AT_ONCE + 1):
+        other = conversation(1).replace(b'"go"', b'"go %d"' % n)
+        asking = desk.compression.answer(other, Settings(), Summary())
+        stuck.append(asyncio.create_task(asking))
+    await asyncio.sleep(0.05)
+    assert await desk(1) == ["short"]
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)

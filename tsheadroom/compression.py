@@ -21,6 +21,7 @@ from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast
 from tsheadroom.conversations.exchange import Exchange
 from tsheadroom.conversations.prices import price_of
 from tsheadroom.conversations.windows import Windows
+from tsheadroom.gate import Entry, Gate
 from tsheadroom.settings import Settings
 from tsheadroom.summary import Outcome, Summary
 from tsheadroom.workers import Job, Reply, UnknownBase, WorkerError
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 # Bodies from here on are taken apart off the event loop: below, it takes less than 10 ms.
 OFF_LOOP_BYTES = 1 << 20
+# Requests taken apart in one pass of the event loop, at most some milliseconds each: what is nearly
+# answered then never waits behind all that has just come in.
+AT_ONCE = 4
 # Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
 # saves is counted with a real tokenizer, by the worker.
 BYTES_PER_TOKEN = 4
@@ -67,6 +71,7 @@ class Compression:
         self._workers = workers
         self._deadline = deadline
         self._flights: dict[bytes, asyncio.Task[None]] = {}
+        self._gate = Gate(AT_ONCE)
         self.billing = Billing()
         self.windows = Windows()
 
@@ -74,14 +79,22 @@ class Compression:
         """The answer to one decoded request; `summary` is filled in on the way."""
         until = time.perf_counter() + self._deadline
         try:
-            return await self._answer(data, settings, summary, until)
+            entry = await self._gate.enter(self._deadline)
+        except TimeoutError:
+            summary.outcome = Outcome.ERROR
+            summary.notes["overloaded"] = 1
+            return Answer()
+        try:
+            return await self._answer(data, settings, summary, until, entry)
         except CallError as why:
             summary.outcome = Outcome.PASSTHROUGH
             log.warning("request passed through: %s", why)
             return Answer()
+        finally:
+            entry.leave()
 
     async def _answer(
-        self, data: bytes, settings: Settings, summary: Summary, until: float
+        self, data: bytes, settings: Settings, summary: Summary, until: float, entry: Entry
     ) -> Answer:
         prepared = await _near_or_far(data, _take_apart, data)
         if self._is_event(prepared, summary) or isinstance(prepared, Envelope):
@@ -92,7 +105,7 @@ class Compression:
         if reason:
             summary.notes[reason] = 1
             return Answer()
-        turn = await self._turn(prepared, settings, summary, until)
+        turn = await self._turn(prepared, settings, summary, until, entry)
         answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
         # A conversation that had forms before the holdout began is no control.
         control = HOLDOUT in summary.notes and not turn.forms
@@ -152,7 +165,12 @@ class Compression:
         )
 
     async def _turn(
-        self, prepared: _Prepared, settings: Settings, summary: Summary, until: float
+        self,
+        prepared: _Prepared,
+        settings: Settings,
+        summary: Summary,
+        until: float,
+        entry: Entry,
     ) -> Turn:
         call = prepared.call
         request = policy.request_of(call, prepared.prints, settings)
@@ -161,8 +179,10 @@ class Compression:
             flight = self._flights.get(turn.chain)
             if flight is None:
                 break
+            entry.leave()
             await asyncio.shield(flight)  # the same request, sent twice: both get the same bytes
-        await _near_or_far(call.data, call.check_text, turn.known, prepared.prints.rewritten)
+        if len(call.data) < OFF_LOOP_BYTES:  # a larger one was checked off the loop
+            call.check_text(turn.known, prepared.prints.rewritten)
         summary.notes[f"turn_{turn.status}"] = 1
         costly = self._conversations.is_costly
         turn.fresh = [i for i in turn.fresh if not costly(request.digests[i])]
@@ -177,6 +197,7 @@ class Compression:
         exchange = Exchange(call, prepared.prints, turn, policy.worker_config(call, settings))
         if settings.rewrite != "never" and not frozen:
             self._rewrite(call, exchange, turn, settings, summary)
+        entry.leave()
         if not turn.fresh or not exchange.worth_asking:
             await self._record(turn, {})
             return turn
@@ -274,7 +295,11 @@ async def _near_or_far(data: bytes, work: Callable[P, T], *args: P.args, **kwarg
 
 def _take_apart(data: bytes) -> _Prepared | Envelope:
     call = read(data)
-    return call if isinstance(call, Envelope) else _Prepared(call, Fingerprints.of(call))
+    if isinstance(call, Envelope):
+        return call
+    if len(data) >= OFF_LOOP_BYTES:
+        call.check_text(0, ())
+    return _Prepared(call, Fingerprints.of(call))
 
 
 def _describe(call: Call, summary: Summary) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 20_000  # calls whose bill has not come; at 100 bytes each, and bills take seconds
+MAX_WAITING = 5_000  # calls whose bill has not come; 500 bytes each, and bills take seconds
 MAX_BILLED = 20_000  # bills remembered, because one request can bring two events
 MAX_SERIES = 256  # provider, model, arm; the rest share "other"
 TREATED = "treated"

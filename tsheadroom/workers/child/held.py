@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from tsheadroom.workers.protocol import UNKNOWN_BASE, chain, form_token
 
-HELD_BYTES = 32 * 1024 * 1024
-"""Of all conversations together: forty sessions of 200 KB (0.8 MB each, measured), and two workers
-full to this bound stay within 200 MiB. One that fell out is sent again as a whole: some 20 ms."""
+HELD_BYTES = 16 * 1024 * 1024
+"""Of all conversations together: fifty sessions of 200 KB. One that is not held is sent again, which
+costs some 10 ms; the memory would be paid by every worker all the time."""
 
 BYTES_A_CONVERSATION = 2048
 """Added to what a conversation says of itself, so that empty ones are bounded, too."""
