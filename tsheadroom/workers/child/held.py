@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from tsheadroom.workers.protocol import UNKNOWN_BASE, chain, form_token
 
 HELD_BYTES = 16 * 1024 * 1024
-"""Of all conversations together: fifty sessions of 200 KB. One that is not held is sent again, which
-costs some 10 ms; the memory would be paid by every worker all the time."""
+"""Of all conversations together: twenty sessions of 200 KB (0.8 MB each, measured). One that is not
+held is sent again, which costs some 20 ms; the memory would be paid by every worker for ever."""
 
 BYTES_A_CONVERSATION = 2048
 """Added to what a conversation says of itself, so that empty ones are bounded, too."""
