@@ -166,7 +166,9 @@ def test_odd_labels_do_not_break_the_page(odd: str) -> None:
 def test_phases_have_histograms() -> None:
     metrics = Metrics()
     metrics.record(
-        Summary(duration_ms=100, read_ms=3, plan_ms=4, write_ms=0.5, worker_ms=60, slot=0)
+        Summary(
+            duration_ms=100, read_ms=3, plan_ms=4, wait_ms=32.5, write_ms=0.5, worker_ms=60, slot=0
+        )
     )
     metrics.record(Summary(duration_ms=3, read_ms=3))  # no worker
     for phase, count, seconds in (
@@ -174,7 +176,7 @@ def test_phases_have_histograms() -> None:
         ("plan", 2, 0.004),
         ("write", 2, 0.0005),
         ("worker", 1, 0.060),
-        ("wait", 1, 0.0325),
+        ("wait", 2, 0.0325),
     ):
         assert value(metrics, "tsheadroom_phase_seconds_count", phase=phase) == count
         total = value(metrics, "tsheadroom_phase_seconds_sum", phase=phase)

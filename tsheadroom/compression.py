@@ -84,6 +84,8 @@ class Compression:
             summary.outcome = Outcome.ERROR
             summary.notes["overloaded"] = 1
             return Answer()
+        finally:
+            summary.wait_ms = (time.perf_counter() - until + self._deadline) * 1e3
         try:
             return await self._answer(data, settings, summary, until, entry)
         except CallError as why:
@@ -237,7 +239,7 @@ class Compression:
     async def _decide(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
         try:
             for stop in exchange.stops():
-                reply = await self._ask(turn, exchange, stop, until)
+                reply = await self._ask(turn, exchange, stop, summary, until)
                 _describe_reply(reply, summary)
                 exchange.accept(reply)
         except (WorkerError, TimeoutError) as error:
@@ -250,19 +252,23 @@ class Compression:
             summary.notes["forms_refused"] = sum(exchange.refused.values())
         await self._record(turn, exchange.taken)
 
-    async def _ask(self, turn: Turn, exchange: Exchange, stop: int, until: float) -> Reply:
+    async def _ask(
+        self, turn: Turn, exchange: Exchange, stop: int, summary: Summary, until: float
+    ) -> Reply:
         delta = exchange.delta(stop)
         if delta is not None:
             try:
-                return await self._call(turn, exchange, delta, until)
+                return await self._call(turn, exchange, delta, summary, until)
             except UnknownBase:
                 log.debug("worker does not hold the conversation; sending all of it")
         if exchange.context_bytes() < OFF_LOOP_BYTES // 8:  # parsing costs more than splitting
-            return await self._call(turn, exchange, exchange.whole(stop), until)
+            return await self._call(turn, exchange, exchange.whole(stop), summary, until)
         whole = await asyncio.to_thread(exchange.whole, stop)
-        return await self._call(turn, exchange, whole, until)
+        return await self._call(turn, exchange, whole, summary, until)
 
-    async def _call(self, turn: Turn, exchange: Exchange, payload: bytes, until: float) -> Reply:
+    async def _call(
+        self, turn: Turn, exchange: Exchange, payload: bytes, summary: Summary, until: float
+    ) -> Reply:
         costly = [turn.request.digests[index] for index in exchange.candidates]
         job = Job(
             key=turn.name,
@@ -271,9 +277,15 @@ class Compression:
             # Also when the caller has long been answered: nobody pays for these items twice.
             on_failure=lambda: self._conversations.avoid(costly),
         )
+        started = time.perf_counter()
         future = self._workers.submit(job)
-        async with asyncio.timeout(max(0.0, until - time.perf_counter())):
-            return await future
+        try:
+            async with asyncio.timeout(max(0.0, until - started)):
+                reply = await future
+        finally:
+            summary.wait_ms += (time.perf_counter() - started) * 1e3
+        summary.wait_ms -= reply.elapsed_ms  # which is work
+        return reply
 
     async def _record(self, turn: Turn, forms: dict[int, decisions.Form]) -> None:
         saved = self._conversations.record(turn, forms)

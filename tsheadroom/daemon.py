@@ -20,6 +20,7 @@ from tsheadroom.conversations import Conversations
 from tsheadroom.conversations.store import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.lines import LineOutput
+from tsheadroom.memory import trim_for_ever
 from tsheadroom.metrics import Metrics
 from tsheadroom.settings import Settings, SettingsStore
 from tsheadroom.status import SOCKET_NAME
@@ -124,6 +125,7 @@ class Daemon:
             parts.push_async_callback(self.pool.close)
             parts.push_async_callback(self._hook.close)
             self._spawn(self._sweep())
+            self._spawn(trim_for_ever())
             runner = make_runner(self.app())
             await runner.setup()
             parts.push_async_callback(runner.cleanup)

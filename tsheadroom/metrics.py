@@ -194,12 +194,10 @@ class Metrics(Collector):
         phases = self.phases
         phases["read"].observe(summary.read_ms / 1000)
         phases["plan"].observe(summary.plan_ms / 1000)
+        phases["wait"].observe(summary.wait_ms / 1000)
         phases["write"].observe(summary.write_ms / 1000)
         if summary.slot >= 0:
             phases["worker"].observe(summary.worker_ms / 1000)
-            # What no other phase accounts for: waiting for a slot and for the pipe.
-            known = summary.read_ms + summary.plan_ms + summary.write_ms + summary.worker_ms
-            phases["wait"].observe(max(0.0, summary.duration_ms - known) / 1000)
 
     def text(self) -> bytes:
         """All series in the text format."""
@@ -283,7 +281,7 @@ class Metrics(Collector):
         yield whole
         phases = HistogramMetricFamily(
             "tsheadroom_phase_seconds",
-            "Duration of hook calls' phases; wait and worker only where a worker answered.",
+            "Duration of hook calls' phases; worker only where a worker answered.",
             labels=["phase"],
         )
         for name, histogram in self.phases.items():

@@ -42,7 +42,8 @@ class Summary:
     wire_bytes: int = 0  # what arrived, before decoding
     duration_ms: float = 0.0
     read_ms: float = 0.0
-    plan_ms: float = 0.0  # split, hash, replay, check, splice
+    plan_ms: float = 0.0  # split, hash, replay, check, store, splice, compress the answer
+    wait_ms: float = 0.0  # for the event loop's turn, for a worker, and for its pipe
     write_ms: float = 0.0
     worker_ms: float = 0.0
     slot: int = -1

@@ -116,9 +116,10 @@ class Hook:
             summary.outcome = Outcome.ERROR
             log.exception("request failed inside; allowing")
             answer = Answer()
-        spent = summary.read_ms + summary.worker_ms
+        response = await self._response(request, answer)
+        spent = summary.read_ms + summary.wait_ms + summary.worker_ms
         summary.plan_ms = max(0.0, _since(started) - spent)
-        return await self._response(request, answer), answer
+        return response, answer
 
     async def _body(self, request: web.Request, summary: Summary, started: float) -> bytes:
         parts: list[bytes] = []
