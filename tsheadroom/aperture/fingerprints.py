@@ -13,18 +13,14 @@ from collections.abc import Iterator
 
 DIGEST_BYTES = 16  # 128 bits: no two items of one fleet collide by chance
 
-# A key is a quote that no backslash precedes; after a comma or brace it can be nothing else, so
-# these find members of objects only, never text inside a string.
-_VALUE = rb'(?:\{(?:[^{}"]|"[^"\\]*+(?:\\.[^"\\]*+)*+")*\}|null)'
-_MARKER = re.compile(
-    rb',[ \t\n\r]*"cache_control"[ \t\n\r]*:[ \t\n\r]*'
-    + _VALUE
-    + rb'|(?<=\{)[ \t\n\r]*"cache_control"[ \t\n\r]*:[ \t\n\r]*'
-    + _VALUE
-    + rb"[ \t\n\r]*,?"
-)
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
+_MARKER = b'"cache_control"'
+_MEMBER = re.compile(
+    rb'"cache_control"%(s)s:%(s)s(?:\{(?:[^{}"]|%(string)s)*+\}|null)'
+    % {b"s": _SPACE, b"string": _STRING}
+)
+_COMMA = re.compile(rb"%(s)s,%(s)s" % {b"s": _SPACE})
 _ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
 _ONE_TEXT_SPACED = b'"content": [{"type": "text", "text": '
 _SPACED = re.compile(rb'"role": ')
@@ -43,9 +39,28 @@ def canonical(item: bytes) -> bytes:
 
     Returns `item` itself when there is nothing to take out.
     """
-    if b'"cache_control"' in item:
-        item = _MARKER.sub(b"", item)
-    return _blocks_as_strings(item)
+    return _blocks_as_strings(_without_markers(item))
+
+
+def _without_markers(item: bytes) -> bytes:
+    """The item without its breakpoints, and without the comma that each of them needs."""
+    parts: list[bytes] = []
+    done = 0
+    at = item.find(_MARKER)
+    while at >= 0:
+        member = _MEMBER.match(item, at)
+        before = item[done:at].rstrip(b" \t\n\r")
+        # A quote that follows a comma or a brace opens a key; text inside a string has its quotes
+        # escaped, so nothing else can look like this.
+        if member and before.endswith((b",", b"{")):
+            done = member.end()
+            if before.endswith(b","):
+                before = before[:-1]
+            elif comma := _COMMA.match(item, done):
+                done = comma.end()
+            parts.append(before)
+        at = item.find(_MARKER, at + len(_MARKER))
+    return b"".join((*parts, item[done:])) if parts else item
 
 
 def _blocks_as_strings(item: bytes) -> bytes:
@@ -69,7 +84,7 @@ def respelled(data: bytes, start: int, end: int) -> Iterator[int]:
     the two ways in which JSON is commonly spelled; an item in a third way is not recognised when
     the client respells it, which costs savings and nothing else.
     """
-    yield from _found(data, b'"cache_control"', start, end)
+    yield from _found(data, _MARKER, start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
     for at in _found(data, one_text, start, end):
