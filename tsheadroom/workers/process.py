@@ -136,10 +136,13 @@ class Worker:
         line = b"".join(self._chunks)
         self._chunks.clear()
         self._length = 0
-        if end != len(data) - 1:
+        more = len(data) - end - 1
+        if not self.ready.done():
+            self._hear_ready(line[: len(line) - more])
+            if more and self.ready.done():
+                self.kill("a line that nobody asked for", "protocol")
+        elif more:
             self.kill("more than one line", "protocol")
-        elif not self.ready.done():
-            self._hear_ready(line)
         elif self._on_done is None:
             self.kill("a line that nobody asked for", "protocol")
         else:
