@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -225,3 +226,32 @@ async def test_a_waiting_worker_keeps_nobody_out() -> None:
     for task in stuck:
         task.cancel()
     await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_hanging_up_while_a_decision_is_written_is_a_gap_and_harms_no_writing(
+    tmp_path: Path,
+) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    compression = Compression(ledger, Workers(shorten), deadline=5.0)
+
+    async def ask(results: int, extra: int = 0) -> Answer:
+        said = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "go on"}]
+        sent = json.loads(conversation(results))
+        sent["request_body"]["messages"] += said * extra
+        return await compression.answer(json.dumps(sent).encode(), Settings(), Summary())
+
+    try:
+        assert texts(await ask(1), 1) == ["short"]
+        # Nothing new to ask about: the only wait is for the disk.
+        hanging = asyncio.create_task(ask(1, extra=1))
+        await asyncio.sleep(0)
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        later = json.loads((await ask(1, extra=2)).body)
+        assert later == {"action": "allow"}  # the originals went out, so they go on
+        async with asyncio.timeout(10):
+            await ask(3)  # and what comes after is still written
+    finally:
+        ledger.close()

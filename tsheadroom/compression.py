@@ -108,7 +108,11 @@ class Compression:
             summary.notes[reason] = 1
             return Answer()
         turn = await self._turn(prepared, settings, summary, until, entry)
-        answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
+        try:
+            answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
+        except asyncio.CancelledError:
+            self._conversations.undelivered(turn)
+            raise
         # A conversation that had forms before the holdout began is no control.
         control = HOLDOUT in summary.notes and not turn.forms
         known = _before_newest_answer(call) if control else turn.intact
@@ -292,7 +296,10 @@ class Compression:
         if saved is None:
             return
         try:
-            await asyncio.wrap_future(saved)
+            await asyncio.shield(asyncio.wrap_future(saved))
+        except asyncio.CancelledError:
+            self._conversations.undelivered(turn)
+            raise
         except Exception as error:
             # The conversation lives on from memory; only a restart now would forget this turn.
             log.error("decision is not durable err=%s", error)

@@ -192,6 +192,8 @@ class Store:
 
     def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
         future: Future[None] = Future()
+        # From here on nobody can cancel it: a write is not undone because its caller hung up.
+        future.set_running_or_notify_cancel()
         self._queue.put(((sql, values), future))
         return future
 

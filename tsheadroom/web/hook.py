@@ -116,7 +116,12 @@ class Hook:
             summary.outcome = Outcome.ERROR
             log.exception("request failed inside; allowing")
             answer = Answer()
-        response = await self._response(request, answer)
+        try:
+            response = await self._response(request, answer)
+        except asyncio.CancelledError:
+            if answer.turn is not None:
+                self._compression.undelivered(answer.turn)
+            raise
         spent = summary.read_ms + summary.wait_ms + summary.worker_ms
         summary.plan_ms = max(0.0, _since(started) - spent)
         return response, answer
