@@ -164,14 +164,6 @@ class Metrics(Collector):
         """Requests in the hook now."""
         return self.inbound - self.inbound_done_count
 
-    def observe_phase(self, phase: str, milliseconds: float) -> None:
-        """One more duration of a phase in PHASES."""
-        self.phases[phase].observe(milliseconds / 1000)
-
-    def count_event(self, name: str, amount: int = 1) -> None:
-        """Something worth counting happened outside of a request's summary."""
-        self.events.add(name, amount)
-
     def record(self, summary: Summary) -> None:
         """Count one hook call that came to an end."""
         self.requests += 1

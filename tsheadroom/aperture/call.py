@@ -136,7 +136,6 @@ class Envelope:
 
     metadata: Metadata
     model: str
-    has_body: bool
 
 
 def read(data: bytes) -> Call | Envelope:
@@ -162,11 +161,11 @@ def _take_apart(data: bytes, plain: bytes) -> Call | Envelope:
     metadata = _metadata(plain, outer.get("metadata"))
     body = outer.get("request_body")
     if body is None or plain[body[0] : body[1]] == b"null":
-        return Envelope(metadata, metadata.model or "", has_body=False)
+        return Envelope(metadata, metadata.model or "")
     inner = split.members(plain, body)
     shape = shape_of(inner)
     if shape is None or plain[inner[shape.key][0]] != ord("["):
-        return Envelope(metadata, metadata.model or "", has_body=True)
+        return Envelope(metadata, metadata.model or "")
     where = inner[shape.key]
     items = split.elements(plain, where)
     odd = (i for i, (a, b) in enumerate(items) if plain is not data and data[a:b] != plain[a:b])
