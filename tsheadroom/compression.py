@@ -16,10 +16,12 @@ from typing import ParamSpec, Protocol, TypeVar
 from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
-from tsheadroom.conversations import Conversations, Status, Turn, decisions, plan
+from tsheadroom.conversations import Conversations, Request, Status, Told, Turn, decisions, plan
 from tsheadroom.conversations.billing import HOLDOUT, TREATED, Billing, Forecast, read_bill
 from tsheadroom.conversations.exchange import Exchange
+from tsheadroom.conversations.lineage import Chains
 from tsheadroom.conversations.prices import price_of
+from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.windows import Windows
 from tsheadroom.gate import Entry, Gate
 from tsheadroom.settings import Settings
@@ -62,6 +64,28 @@ class _Prepared:
     prints: Fingerprints
 
 
+class Delivery:
+    """The end of one turn. Unless `arrived()` was said, the originals went out."""
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self.turn: Turn | None = None
+        self._arrived = False
+
+    def arrived(self) -> None:
+        """The whole answer was handed to the caller."""
+        self._arrived = True
+
+    def __enter__(self) -> Delivery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.turn is not None and self._arrived:
+            self._conversations.delivered(self.turn)
+        elif self.turn is not None:
+            self._conversations.undelivered(self.turn)
+
+
 class Compression:
     """Answers hook calls. One per daemon; used from its event loop only."""
 
@@ -75,9 +99,16 @@ class Compression:
         self.billing = Billing()
         self.windows = Windows()
 
-    async def answer(self, data: bytes, settings: Settings, summary: Summary) -> Answer:
+    def delivery(self) -> Delivery:
+        """To be entered around a call, from its answer to the last byte written."""
+        return Delivery(self._conversations)
+
+    async def answer(
+        self, data: bytes, settings: Settings, summary: Summary, delivery: Delivery
+    ) -> Answer:
         """The answer to one decoded request; `summary` is filled in on the way."""
-        until = time.perf_counter() + self._deadline
+        now = asyncio.get_running_loop().time
+        until = now() + self._deadline
         try:
             entry = await self._gate.enter(self._deadline)
         except TimeoutError:
@@ -85,9 +116,9 @@ class Compression:
             summary.notes["overloaded"] = 1
             return Answer()
         finally:
-            summary.wait_ms = (time.perf_counter() - until + self._deadline) * 1e3
+            summary.wait_ms = (now() - until + self._deadline) * 1e3
         try:
-            return await self._answer(data, settings, summary, until, entry)
+            return await self._answer(data, settings, summary, until, entry, delivery)
         except CallError as why:
             summary.outcome = Outcome.PASSTHROUGH
             log.warning("request passed through: %s", why)
@@ -96,7 +127,13 @@ class Compression:
             entry.leave()
 
     async def _answer(
-        self, data: bytes, settings: Settings, summary: Summary, until: float, entry: Entry
+        self,
+        data: bytes,
+        settings: Settings,
+        summary: Summary,
+        until: float,
+        entry: Entry,
+        delivery: Delivery,
     ) -> Answer:
         prepared = await _near_or_far(data, _take_apart, data)
         if self._is_event(prepared, summary) or isinstance(prepared, Envelope):
@@ -107,26 +144,16 @@ class Compression:
         if reason:
             summary.notes[reason] = 1
             return Answer()
-        turn = await self._turn(prepared, settings, summary, until, entry)
-        try:
-            answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
-        except asyncio.CancelledError:
-            self._conversations.undelivered(turn)
-            raise
+        turn = await self._turn(prepared, settings, summary, until, entry, delivery)
+        answered = await _near_or_far(data, _spliced, prepared, turn, settings, summary)
+        if not call.metadata.is_turn:
+            return answered
         # A conversation that had forms before the holdout began is no control.
         control = HOLDOUT in summary.notes and not turn.forms
         known = _before_newest_answer(call) if control else turn.intact
         self._forecast(call, HOLDOUT if control else TREATED, known, summary)
         self._fits(call, turn, summary)
         return answered
-
-    def delivered(self, turn: Turn) -> None:
-        """The whole answer was handed to the caller."""
-        self._conversations.delivered(turn)
-
-    def undelivered(self, turn: Turn) -> None:
-        """The caller hung up, so Aperture forwards the original."""
-        self._conversations.undelivered(turn)
 
     async def close(self) -> None:
         """Wait for decisions under way."""
@@ -177,19 +204,26 @@ class Compression:
         summary: Summary,
         until: float,
         entry: Entry,
+        delivery: Delivery,
     ) -> Turn:
         call = prepared.call
         request = policy.request_of(call, prepared.prints, settings)
         while True:
-            turn = self._conversations.begin(request)
+            turn = delivery.turn = await self._begin(request, summary, until, entry)
             flight = self._flights.get(turn.chain)
             if flight is None:
                 break
-            entry.leave()
-            await asyncio.shield(flight)  # the same request, sent twice: both get the same bytes
+            try:
+                # The same request, sent twice: both get the same bytes.
+                async with asyncio.timeout_at(until):
+                    await asyncio.shield(flight)
+            except TimeoutError:
+                summary.outcome = Outcome.ERROR
+                return turn  # with what was known before, and no decision of its own
         if len(call.data) < OFF_LOOP_BYTES:  # a larger one was checked off the loop
             call.check_text(turn.known, prepared.prints.rewritten)
-        summary.notes[f"turn_{turn.status}"] = 1
+        if call.metadata.is_turn:
+            summary.notes[f"turn_{turn.status}"] = 1
         costly = self._conversations.is_costly
         turn.fresh = [i for i in turn.fresh if not costly(request.digests[i])]
         frozen = policy.frozen(call, request, settings)
@@ -205,10 +239,27 @@ class Compression:
             self._rewrite(call, exchange, turn, settings, summary)
         entry.leave()
         if not turn.fresh or not exchange.worth_asking:
-            await self._record(turn, {})
+            await self._record(turn, {}, summary, until)
             return turn
         await self._fly(turn, exchange, summary, until)
         return turn
+
+    async def _begin(self, request: Request, summary: Summary, until: float, entry: Entry) -> Turn:
+        """What is known of a request; what only the disk can tell is waited for, off the loop."""
+        chains = Chains(request.scope, request.digests, request.by_model)
+        told = Told()
+        while True:
+            turn = self._conversations.begin(request, chains, told)
+            if isinstance(turn, Turn):
+                return turn
+            entry.leave()  # a slow disk must not keep others out
+            try:
+                async with asyncio.timeout_at(until):
+                    told.take(await asyncio.wrap_future(turn))
+            except (StoreError, TimeoutError) as error:
+                told.unreadable = True
+                summary.notes["history_unreadable"] = 1
+                log.error("going on with what memory knows err=%s", str(error) or "deadline")
 
     def _rewrite(
         self, call: Call, exchange: Exchange, turn: Turn, settings: Settings, summary: Summary
@@ -234,11 +285,7 @@ class Compression:
         task = asyncio.create_task(self._decide(turn, exchange, summary, until))
         self._flights[chain] = task
         task.add_done_callback(lambda _: self._flights.pop(chain, None))
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda _: self._conversations.undelivered(turn))
-            raise
+        await asyncio.shield(task)
 
     async def _decide(self, turn: Turn, exchange: Exchange, summary: Summary, until: float) -> None:
         try:
@@ -254,7 +301,7 @@ class Compression:
             log.warning("compress failed; new items left alone err=%s", str(error) or "deadline")
         if exchange.refused:
             summary.notes["forms_refused"] = sum(exchange.refused.values())
-        await self._record(turn, exchange.taken)
+        await self._record(turn, exchange.taken, summary, until)
 
     async def _ask(
         self, turn: Turn, exchange: Exchange, stop: int, summary: Summary, until: float
@@ -284,25 +331,28 @@ class Compression:
         started = time.perf_counter()
         future = self._workers.submit(job)
         try:
-            async with asyncio.timeout(max(0.0, until - started)):
+            async with asyncio.timeout_at(until):
                 reply = await future
         finally:
             summary.wait_ms += (time.perf_counter() - started) * 1e3
         summary.wait_ms -= reply.elapsed_ms  # which is work
         return reply
 
-    async def _record(self, turn: Turn, forms: dict[int, decisions.Form]) -> None:
+    async def _record(
+        self, turn: Turn, forms: dict[int, decisions.Form], summary: Summary, until: float
+    ) -> None:
+        """Keep the decision; one that is not durable by the deadline is not made."""
         saved = self._conversations.record(turn, forms)
         if saved is None:
             return
         try:
-            await asyncio.shield(asyncio.wrap_future(saved))
-        except asyncio.CancelledError:
-            self._conversations.undelivered(turn)
-            raise
-        except Exception as error:
-            # The conversation lives on from memory; only a restart now would forget this turn.
-            log.error("decision is not durable err=%s", error)
+            async with asyncio.timeout_at(until):
+                await asyncio.shield(asyncio.wrap_future(saved))
+        except (StoreError, TimeoutError) as error:
+            self._conversations.take_back(turn)
+            summary.outcome = Outcome.ERROR
+            summary.notes["decision_not_durable"] = 1
+            log.error("new items left alone: not durable err=%s", str(error) or "deadline")
 
 
 async def _near_or_far(data: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

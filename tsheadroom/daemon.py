@@ -17,7 +17,8 @@ from aiohttp import web
 
 from tsheadroom import __version__, gauges
 from tsheadroom.conversations import Conversations
-from tsheadroom.conversations.store import SWEEP_EVERY_S
+from tsheadroom.conversations.store import StoreError
+from tsheadroom.conversations.sweep import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.lines import LineOutput
 from tsheadroom.memory import trim_for_ever
@@ -242,7 +243,10 @@ class Daemon:
     async def _sweep(self) -> None:
         """Forget old conversations, now and then every hour."""
         while True:
-            self.conversations.sweep()
+            try:
+                await asyncio.to_thread(self.conversations.sweep)
+            except (StoreError, TimeoutError) as error:
+                log.warning("old conversations could not be forgotten err=%s", error)
             await asyncio.sleep(SWEEP_EVERY_S)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from tests.answered import answered
 from tests.conversation import call, dumps
 from tests.conversations.test_plan import NoForms
 from tsheadroom.compression import Compression
@@ -18,7 +19,6 @@ from tsheadroom.conversations.billing import (
     Usage,
     read_bill,
 )
-from tsheadroom.settings import Settings
 from tsheadroom.summary import Summary
 
 MODEL = ("anthropic", "claude")
@@ -156,7 +156,7 @@ class Desk:
 
     async def post(self, raw: bytes) -> Summary:
         summary = Summary()
-        await self.compression.answer(raw, Settings(), summary)
+        await answered(self.compression, raw, summary)
         return summary
 
     async def call(self, request_id: str) -> Summary:

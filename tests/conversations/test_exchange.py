@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.conversation import TRACES, Body, call, messages_of, turns
+from tests.conversations.asking import begin
 from tsheadroom.aperture.call import Call, Fingerprints, read
 from tsheadroom.conversations import Conversations, Request, Turn, decisions
 from tsheadroom.conversations.exchange import BATCH_BYTES, Exchange
@@ -41,9 +42,8 @@ class Desk:
         data = read(call(sent))
         assert isinstance(data, Call)
         prints = Fingerprints.of(data)
-        turn = self.ledger.begin(
-            Request(b"", prints.digests, data.by_model, has_prefix_cache="cache" in str(sent))
-        )
+        request = Request(b"", prints.digests, data.by_model, has_prefix_cache="cache" in str(sent))
+        turn = begin(self.ledger, request)
         return turn, Exchange(data, prints, turn, config or {})
 
 
@@ -86,6 +86,7 @@ def test_the_next_turn_sends_only_what_the_worker_does_not_hold() -> None:
     form = Form(1, [Edit(["content", 0, "content"], "short")], tokens_saved=5)
     exchange.accept(Reply(forms=[form]))
     desk.ledger.record(turn, exchange.taken)
+    desk.ledger.delivered(turn)
     more = [
         {"role": "assistant", "content": [{**USE[1], "id": "c"}]},
         {
@@ -213,6 +214,7 @@ def test_every_recorded_form_is_proven_at_every_turn() -> None:
             exchange.accept(msgspec.convert(result, Reply))
         assert not exchange.refused
         desk.ledger.record(turn, exchange.taken)
+        desk.ledger.delivered(turn)
         for form in turn.forms.values():
             assert decisions.stands(form, turn.request.digests, turn.forms)
             pointers += len(form.targets)

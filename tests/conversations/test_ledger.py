@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from tests.conversations.asking import begin, record
 from tsheadroom.aperture.fingerprints import digest
-from tsheadroom.conversations import Conversations, Request, Status, Turn
+from tsheadroom.conversations import Conversations, Request, Status, Told, Turn
 from tsheadroom.conversations.decisions import Edit, Form
-from tsheadroom.conversations.lineage import Lineage
+from tsheadroom.conversations.lineage import Chains, Lineage, Lineages
+from tsheadroom.conversations.store import Line, Record, Store
+from tsheadroom.conversations.sweep import sweep
 
 
 def request(words: str, **more: object) -> Request:
@@ -30,12 +34,10 @@ def form(name: str) -> Form:
     return Form(name.encode().ljust(16), (Edit(("content",), 0, 9, b'"x"'),), (), 7)
 
 
-def ask(ledger: Conversations, words: str, **more: object) -> Turn:
+def ask(ledger: Conversations, words: str, *, arrives: bool = True, **more: object) -> Turn:
     """One request, answered: every item at first sight gets a form named after its index."""
-    turn = ledger.begin(request(words, **more))
-    saved = ledger.record(turn, {i: form(f"f{i}") for i in turn.fresh})
-    if saved:
-        saved.result(10)
+    turn = begin(ledger, request(words, **more))
+    record(ledger, turn, {i: form(f"f{i}") for i in turn.fresh}, arrives=arrives)
     return turn
 
 
@@ -45,15 +47,12 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conversat
     ledger = Conversations(directory=tmp_path if "disk" in request.param else None, memory=memory)
     ledger.open()
     if "forgotten" in request.param:
-        begin = ledger.begin
+        known = ledger.begin
 
-        def forgetful(asked: Request) -> Turn:
-            fresh = Conversations(directory=tmp_path, memory=1 << 20)
-            fresh.open()
-            ledger._lineages = fresh._lineages
-            turn = begin(asked)
-            fresh.close()
-            return turn
+        def forgetful(asked: Request, chains: Chains, told: Told) -> Turn | Future[list[Line]]:
+            if told.line is None:
+                ledger._lineages = Lineages(1 << 20)
+            return known(asked, chains, told)
 
         ledger.begin = forgetful  # type: ignore[method-assign]
     yield ledger
@@ -76,7 +75,7 @@ def test_forms_are_replayed_and_only_new_items_are_at_first_sight(ledger: Conver
 
 def test_a_repeated_request_gets_the_same(ledger: Conversations) -> None:
     first = ask(ledger, "a B c") if ask(ledger, "a") else None
-    again = ledger.begin(request("a B c"))
+    again = begin(ledger, request("a B c"))
     assert first
     assert (again.status, again.fresh, again.forms) == (Status.REPEATED, [], first.forms)
 
@@ -99,15 +98,15 @@ def test_a_gap_makes_the_originals_the_newest_view(ledger: Conversations) -> Non
 
 def test_an_undelivered_answer_is_a_gap(ledger: Conversations) -> None:
     ask(ledger, "a")
-    ledger.undelivered(ask(ledger, "a B c"))
+    ask(ledger, "a B c", arrives=False)
     turn = ask(ledger, "a B c D e")
     assert (turn.status, turn.forms.keys()) == (Status.GAP, {4})
 
 
 def test_an_undelivered_answer_that_arrives_the_second_time_is_none(ledger: Conversations) -> None:
     ask(ledger, "a")
-    ledger.undelivered(ask(ledger, "a B c"))
-    ledger.delivered(ask(ledger, "a B c"))
+    ask(ledger, "a B c", arrives=False)
+    ask(ledger, "a B c")
     turn = ask(ledger, "a B c D e")
     assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2, 4})
 
@@ -179,7 +178,7 @@ def test_a_repetition_that_did_not_arrive_takes_nothing_back() -> None:
     ledger = Conversations(directory=None)
     ask(ledger, "a")
     ask(ledger, "a B c")
-    ledger.undelivered(ask(ledger, "a"))
+    ask(ledger, "a", arrives=False)
     turn = ask(ledger, "a B d")
     assert (turn.status, turn.forms.keys()) == (Status.CONTINUED, {0, 2})
 
@@ -196,7 +195,7 @@ def test_what_others_build_on_is_not_written_anew(tmp_path: Path) -> None:
     ledger.close()
     ledger = opened()
     ask(ledger, "a other")  # brings back the first turn only
-    again = ledger.begin(request("a B c"))
+    again = begin(ledger, request("a B c"))
     assert (again.status, again.forms) == (Status.REPEATED, {0: form("f0"), 2: form("f2")})
     assert ask(ledger, "a B c D e F g").forms == last.forms | {6: form("f6")}
     ledger.close()
@@ -218,7 +217,7 @@ def test_after_a_restart_an_edit_keeps_all_that_is_before_it(tmp_path: Path) -> 
 def test_branches_that_share_no_form_age_by_themselves(tmp_path: Path) -> None:
     ledger = Conversations(directory=tmp_path)
     ledger.open()
-    ledger.record(ledger.begin(request("system")), {})
+    record(ledger, begin(ledger, request("system")), {}, arrives=True)
     lines = [ask_last(ledger, f"system u{i}") for i in range(100)]
     assert len({line.group for line in lines}) == 100
     assert max(len(line.branches) for line in lines) <= 64
@@ -227,19 +226,17 @@ def test_branches_that_share_no_form_age_by_themselves(tmp_path: Path) -> None:
 
 def ask_last(ledger: Conversations, words: str) -> Lineage:
     """One request whose last item gets a form; where it was recorded."""
-    turn = ledger.begin(request(words))
-    if saved := ledger.record(turn, {turn.fresh[-1]: form("f")}):
-        saved.result(10)
+    turn = begin(ledger, request(words))
+    record(ledger, turn, {turn.fresh[-1]: form("f")}, arrives=True)
     assert turn.lineage
     return turn.lineage
 
 
 def test_a_late_decision_to_leave_alone_is_kept(ledger: Conversations) -> None:
-    late = ledger.begin(request("a"))
+    late = begin(ledger, request("a"))
     late.must_store = True
-    if saved := ledger.record(late, {}):
-        saved.result(10)
-    again = ledger.begin(request("a"))
+    record(ledger, late, {}, arrives=True)
+    again = begin(ledger, request("a"))
     assert (again.status, again.fresh) == (Status.REPEATED, [])
 
 
@@ -264,7 +261,7 @@ def test_a_long_conversation_without_forms_takes_under_64_kib() -> None:
     ledger.open()
     words = "a"
     for i in range(500):
-        ledger.record(ledger.begin(request(words)), {})
+        record(ledger, begin(ledger, request(words)), {}, arrives=True)
         words += f" X{i} u{i}"
     assert len(words.split()) == 1001
     assert 16_000 < ledger.memory < 64 << 10
@@ -306,7 +303,7 @@ def test_killed_at_any_instant_it_comes_back_whole(tmp_path: Path) -> None:
         child.stdout.close()
         ledger = Conversations(directory=state)
         ledger.open()
-        turn = ledger.begin(request(lines[-1] + " X next"))
+        turn = begin(ledger, request(lines[-1] + " X next"))
         assert turn.status is Status.CONTINUED
         assert len(turn.forms) == answered
         ledger.close()
@@ -314,8 +311,6 @@ def test_killed_at_any_instant_it_comes_back_whole(tmp_path: Path) -> None:
 
 def test_old_conversations_are_forgotten_whole(tmp_path: Path) -> None:
     now = [0.0]
-    from tsheadroom.conversations.store import Record, Store
-
     store = Store(tmp_path, clock=lambda: now[0])
 
     def put(chain: bytes, parent: bytes | None, family: bytes) -> None:
@@ -325,11 +320,11 @@ def test_old_conversations_are_forgotten_whole(tmp_path: Path) -> None:
     put(b"b1", None, b"b1")
     now[0] = 100.0
     put(b"a2", b"a1", b"a1")
-    store.sweep(max_age=50).result(10)
-    assert store.longest([b"a1"]) == b"a1"
-    assert store.longest([b"b1"]) is None
-    store.sweep(max_bytes=1).result(10)
-    assert store.longest([b"a2"]) is None
+    sweep(store, max_age=50)
+    assert [line[-1].chain for line in store.longest([b"a1"]).result(10)] == [b"a1"]
+    assert store.longest([b"b1"]).result(10) == []
+    sweep(store, max_bytes=1)
+    assert store.longest([b"a2"]).result(10) == []
     store.close()
 
 

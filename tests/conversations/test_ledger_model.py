@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.conversations.asking import begin
 from tsheadroom.aperture.fingerprints import digest
 from tsheadroom.conversations import Conversations, Request, Status, Turn
 from tsheadroom.conversations.decisions import Edit, Form
@@ -76,17 +77,18 @@ class Model(RuleBasedStateMachine):
         return f"{kind}{next(self.numbers)}"
 
     def begin(self, words: Words, *, thinks: bool) -> Turn:
-        return self.ledger.begin(
+        return begin(
+            self.ledger,
             Request(
                 scope=b"s",
                 digests=[digest(word.encode()) for word in words],
                 by_model=[by_model(word) for word in words],
                 thinks_after=lambda _: thinks,
-            )
+            ),
         )
 
     def answer(
-        self, words: Words, gets_form: int, *, thinks: bool, rewrite: int = 0
+        self, words: Words, gets_form: int, *, thinks: bool, rewrite: int = 0, fate: str = ""
     ) -> tuple[Turn, View]:
         """Ask the daemon. Bit i of `gets_form`: whether the i-th new item gets a form."""
         turn = self.begin(words, thinks=thinks)
@@ -99,8 +101,12 @@ class Model(RuleBasedStateMachine):
             for bit, index in enumerate(turn.fresh)
             if gets_form >> bit & 1
         }
+        if fate == "hung up early":
+            self.ledger.undelivered(turn)
         if saved := self.ledger.record(turn, decided):
             saved.result(10)
+        if fate == "not durable":
+            self.ledger.take_back(turn)
         forms = turn.forms
         view = tuple((w, forms[i].token if i in forms else b"") for i, w in enumerate(words))
         return turn, view
@@ -141,7 +147,9 @@ class Model(RuleBasedStateMachine):
     @rule(
         agent=agents,
         gets_form=st.integers(0, 15),
-        fate=st.sampled_from(["answered"] * 6 + ["hung up", "missed", "not answered"]),
+        fate=st.sampled_from(
+            ["answered"] * 6 + ["hung up", "hung up early", "missed", "not answered", "not durable"]
+        ),
         more=st.integers(1, 2),
         thinks=st.booleans(),
         rewrite=st.sampled_from([0] * 6 + [1, 2, 4]),
@@ -153,12 +161,14 @@ class Model(RuleBasedStateMachine):
         words = self.talks[agent]
         view = as_sent(words)
         if fate != "missed":
-            turn, forwarded = self.answer(words, gets_form, thinks=thinks, rewrite=rewrite)
+            turn, forwarded = self.answer(
+                words, gets_form, thinks=thinks, rewrite=rewrite, fate=fate
+            )
             self.check(words, forwarded)
             self.answers[words] = forwarded
             if fate == "hung up":
                 self.ledger.undelivered(turn)
-            else:
+            elif fate != "hung up early":
                 self.ledger.delivered(turn)
                 self.heard.add(words)
                 view = forwarded

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.answered import answered
 from tests.conversation import Body, Provider, call, dumps
 from tsheadroom.aperture.bodies import Part
 from tsheadroom.compression import Compression
@@ -15,7 +16,6 @@ from tsheadroom.conversations.decisions import Form, Target
 from tsheadroom.conversations.plan import Stale, Terms, View
 from tsheadroom.conversations.prices import Price, price_of
 from tsheadroom.settings import Settings
-from tsheadroom.summary import Summary
 from tsheadroom.workers import Job, Reply
 
 PRICE = Price(0.1, 1.25, 300.0, True, 20, False)
@@ -225,7 +225,7 @@ class Talk:
         system = [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]
         body = {"system": system, "messages": self.messages, **self.more}
         raw = call(body, **self.metadata)
-        answer = await self.compression.answer(raw, self.settings, Summary())
+        answer = await answered(self.compression, raw, settings=self.settings)
         got: Body = json.loads(answer.body).get("request_body", body)
         return got
 

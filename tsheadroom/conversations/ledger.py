@@ -1,8 +1,8 @@
 """The law of forms: an item's form is decided when it is first forwarded, and never changes.
 
 `begin` says what is known of a request and which of its items are at first sight; `record` keeps
-what was decided, on disk before the answer leaves; `undelivered` takes back that the provider got
-it.
+what was decided, on disk before the answer leaves. Until `delivered` says that the whole answer
+arrived, it counts as lost: Aperture then forwarded the originals.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from array import array
 from bisect import insort
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -20,8 +20,9 @@ from pathlib import Path
 
 from tsheadroom.aperture.fingerprints import DIGEST_BYTES
 from tsheadroom.conversations.decisions import Form
-from tsheadroom.conversations.lineage import Chains, Lineage, Lineages
-from tsheadroom.conversations.store import Record, Store
+from tsheadroom.conversations.lineage import Chains, Delivery, Lineage, Lineages
+from tsheadroom.conversations.store import Line, Record, Store
+from tsheadroom.conversations.sweep import sweep
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,14 @@ class Turn:
     prefix: bytes = b""
     lineage: Lineage | None = None  # where it was recorded
     must_store: bool = False  # a decision to leave alone that must outlive this process
+    delivery: Delivery = field(default_factory=Delivery)
+    built_on: int = 0  # how often the lineage was built on when this turn was recorded there
+    known_forms: dict[int, Form] = field(default_factory=dict)  # `forms` as they were before
+
+    @property
+    def lost(self) -> bool:
+        """Whether its caller is known not to have got the whole answer."""
+        return self.delivery.arrived is False
 
     def drop_forms(self) -> None:
         """Go on with the originals, in a line of their own."""
@@ -82,10 +91,25 @@ class Turn:
 
 
 @dataclass(slots=True)
+class Told:
+    """What the disk said about one request. None: it was not asked yet."""
+
+    line: Line | None = None  # the longest stored request that this one goes on from
+    siblings: list[Line] | None = None  # requests that may explain the newest answer
+    unreadable: bool = False  # it could not say: go on with what memory knows
+
+    def take(self, lines: list[Line]) -> None:
+        """The answer to the last question."""
+        if self.line is None:
+            self.line = lines[0] if lines else []
+        else:
+            self.siblings = lines
+
+
+@dataclass(slots=True)
 class Stats:
     """Counters since start."""
 
-    turns: Counter[str] = field(default_factory=Counter)  # by Status
     loaded: int = 0
     stored: int = 0
 
@@ -127,18 +151,32 @@ class Conversations:
         """Conversations let go from memory since start."""
         return self._lineages.evicted
 
-    def begin(self, request: Request) -> Turn:
-        """What is known of a request."""
-        chains = Chains(request.scope, request.digests, request.by_model)
+    def begin(self, request: Request, chains: Chains, told: Told) -> Turn | Future[list[Line]]:
+        """What is known of a request; or a future, when only the disk can tell.
+
+        Its result goes into `told`, and the question is asked again: nothing that happened
+        meanwhile is missed, because each time starts from what memory holds then.
+        """
         joined = b"".join(request.digests)
-        newest = _newest_answer(request.by_model)
-        base, known = self._find(chains, joined)
-        turn = self._classify(Turn(request, chains, Status.NEW, base, known, "", {}, []), newest)
+        base, known = self._find(chains, joined, told)
+        if self._store and told.line is None and not told.unreadable:
+            reached = base.turn_before(known) if base else 0
+            longer = [chain for length, chain in chains.longest_first() if length > reached]
+            if longer:
+                return self._store.longest(longer)
+        turn = Turn(request, chains, Status.NEW, base, known, "", {}, [])
+        asked = self._classify(turn, joined, _newest_answer(request.by_model), told)
+        if asked is not None:
+            return asked
+        if told.unreadable:
+            # The disk may hold a decision about any of these items.
+            turn.fresh, turn.must_store = [], True
         at_end = turn.base is not None and turn.known == len(turn.base)
         line = turn.base if at_end and turn.base else Lineage()
         turn.name, turn.held, turn.prefix = line.name, line.held, line.prefix
         if turn.base and turn.base.asked_at:
             turn.idle_s = self._clock() - turn.base.asked_at
+        turn.known_forms = dict(turn.forms)
         return turn
 
     def rewrite(self, turn: Turn, forms: dict[int, Form], first: int) -> None:
@@ -155,11 +193,16 @@ class Conversations:
 
     def record(self, turn: Turn, decided: dict[int, Form]) -> Future[None] | None:
         """Keep a turn's decisions. A future when they go to disk: wait for it before answering."""
-        self.stats.turns[turn.status] += 1
         length = len(turn.request.digests)
         turn.forms.update(decided)
         lineage = turn.lineage = self._line_of(turn, length)
         lineage.asked_at = self._clock()
+        if turn.lost:
+            lineage.undelivered.add(length)
+        elif turn.status is not Status.REPEATED:
+            # An answer to the same request may have arrived before; this one has not, yet.
+            lineage.under_way[length] = turn.delivery
+        turn.built_on = lineage.built_on
         if lineage.name == turn.name:
             lineage.held, lineage.prefix = turn.held, turn.prefix
         if self._store is None or not (turn.must_store or turn.forms):
@@ -174,19 +217,45 @@ class Conversations:
         self.stats.stored += 1
         return self._store.save(record)
 
+    def take_back(self, turn: Turn) -> None:
+        """The decision could not be stored in time, so it is not made: new items are left alone.
+
+        What is stored of it all the same, now or later, is written anew without it.
+        """
+        lineage, length = turn.lineage, len(turn.request.digests)
+        if lineage is None or turn.forms == turn.known_forms:
+            return
+        if lineage.built_on != turn.built_on:
+            return  # another request was forwarded with these forms meanwhile: they stand
+        turn.forms = dict(turn.known_forms)
+        lineage.reform(turn.forms)
+        lineage.held, lineage.prefix = 0, b""
+        if self._store and length in lineage.stored:
+            self._store.save(_record_of(turn, lineage, length))
+
     def undelivered(self, turn: Turn) -> None:
-        """The caller did not get the whole answer, so Aperture forwarded the originals."""
+        """The caller did not get the whole answer, so Aperture forwarded the originals.
+
+        May be said before the turn is recorded: the order of the two does not matter.
+        """
+        turn.delivery.arrived = False
         if turn.lineage is None:
             return
         length = len(turn.request.digests)
+        turn.lineage.under_way.pop(length, None)
         turn.lineage.undelivered.add(length)
+        self._lineages.touch(turn.lineage)  # it may have been let go, and read back as delivered
         if self._store and length in turn.lineage.stored:
             self._store.mark(turn.chain, delivered=False)
 
     def delivered(self, turn: Turn) -> None:
-        """A repeated request's answer arrived after an earlier one's did not."""
+        """The whole answer arrived."""
+        turn.delivery.arrived = True
+        if turn.lineage is None:
+            return
         length = len(turn.request.digests)
-        if turn.lineage and length in turn.lineage.undelivered:
+        turn.lineage.under_way.pop(length, None)
+        if length in turn.lineage.undelivered:  # an earlier answer to the same request was lost
             turn.lineage.undelivered.discard(length)
             if self._store and length in turn.lineage.stored:
                 self._store.mark(turn.chain, delivered=True)
@@ -205,32 +274,34 @@ class Conversations:
             self._costly.popitem(last=False)
 
     def sweep(self) -> None:
-        """Forget what is too old or too much on disk."""
+        """Forget what is too old or too much on disk. Takes its time: for a thread of its own."""
         if self._store:
-            self._store.sweep()
+            sweep(self._store)
 
     def close(self) -> None:
         """Make everything durable."""
         if self._store:
             self._store.close()
 
-    def _find(self, chains: Chains, joined: bytes) -> tuple[Lineage | None, int]:
+    def _find(self, chains: Chains, joined: bytes, told: Told) -> tuple[Lineage | None, int]:
         lineage = self._lineages.find(chains)
         known = lineage.common(joined) if lineage else 0
         reached = lineage.turn_before(known) if lineage else 0
-        if self._store and reached < len(joined) // DIGEST_BYTES:
-            # The disk may know more: a part of the conversation that memory let go of, or this
-            # very request, whose record others build on and which must not be written anew.
-            longer = [chain for length, chain in chains.longest_first() if length > reached]
-            chain = self._store.longest(longer)
-            if chain is not None:
-                lineage = self._load(self._store, chain)
-                known = lineage.common(joined) if lineage else 0
+        if told.line and told.line[-1].length > reached:
+            # A part of the conversation that memory let go of, or this very request, whose
+            # record others build on and which must not be written anew.
+            lineage = self._load(told.line)
+            known = lineage.common(joined) if lineage else 0
         return lineage, known
 
-    def _load(self, store: Store, chain: bytes) -> Lineage | None:
+    def _load(self, line: Line) -> Lineage | None:
+        """Take a line in that was read from disk, unless memory has it already."""
+        chain = line[-1].chain
+        known = self._lineages.of(chain)
+        if known is not None:
+            return known
         lineage = Lineage()
-        for record in store.line(chain):
+        for record in line:
             if record.length * DIGEST_BYTES != len(lineage.digests) + len(record.digests):
                 return None  # its start was swept away: nothing certain is known of it
             lineage.append(record.digests, record.forms)
@@ -242,7 +313,10 @@ class Conversations:
         self.stats.loaded += 1
         return lineage
 
-    def _classify(self, turn: Turn, newest: int) -> Turn:
+    def _classify(
+        self, turn: Turn, joined: bytes, newest: int, told: Told
+    ) -> Future[list[Line]] | None:
+        """Fill in what the turn is to what is known; a future, where the disk must be asked."""
         request, base = turn.request, turn.base
         length = len(request.digests)
         after = [i for i in range(newest, length) if not request.by_model[i]]
@@ -257,26 +331,33 @@ class Conversations:
             turn.status = Status.CONTINUED
             turn.forms = _until(base.forms, turn.known)
             turn.fresh = [i for i in after if i >= turn.known]
-        elif (line := self._edited(turn, base, newest)) or not request.has_prefix_cache:
-            turn.status = Status.EDITED
-            base = turn.base = line or base
-            turn.known = base.common(b"".join(request.digests))
-            turn.forms = _until(base.forms, turn.known)
-            binding = request.has_prefix_cache and request.thinks_after(turn.known)
-            turn.fresh = (
-                [i for i in after if i >= turn.known] if binding else _all(request, turn.known)
-            )
         else:
-            # Aperture forwarded the originals: that is the newest view, so forms end here.
-            turn.status, turn.base, turn.known = Status.GAP, None, 0
-            turn.fresh = after
-            turn.must_store = bool(base.forms)  # or a restart would find the forms, not the gap
+            line = self._edited(turn, base, joined, newest, told)
+            if isinstance(line, Future):
+                return line
+            if line is not None or not request.has_prefix_cache:
+                self._go_on(turn, line or base, joined, after)
+            else:
+                # Aperture forwarded the originals: that is the newest view, so forms end here.
+                turn.status, turn.base, turn.known = Status.GAP, None, 0
+                turn.fresh = after
+                turn.must_store = bool(base.forms)  # or a restart would find them, not the gap
         turn.intact = turn.known if turn.base else newest
-        return turn
+        return None
 
-    def _edited(self, turn: Turn, base: Lineage, newest: int) -> Lineage | None:
+    def _go_on(self, turn: Turn, line: Lineage, joined: bytes, after: list[int]) -> None:
+        """The client edited items: what stands before them is kept, the rest decided anew."""
+        request = turn.request
+        turn.status = Status.EDITED
+        turn.base, turn.known = line, line.common(joined)
+        turn.forms = _until(line.forms, turn.known)
+        binding = request.has_prefix_cache and request.thinks_after(turn.known)
+        turn.fresh = [i for i in after if i >= turn.known] if binding else _all(request, turn.known)
+
+    def _edited(
+        self, turn: Turn, base: Lineage, joined: bytes, newest: int, told: Told
+    ) -> Lineage | Future[list[Line]] | None:
         """The line whose answer is the newest one here, if only edited items tell them apart."""
-        joined = b"".join(turn.request.digests)
         answer = turn.request.digests[newest]
 
         def explains(one: Lineage) -> bool:
@@ -289,10 +370,11 @@ class Conversations:
 
         found = next(filter(explains, self._lineages.family(base)), None)
         stored = [n for n in base.stored if n <= turn.known]
-        if found or not (self._store and stored):
+        if found or not (self._store and stored) or told.unreadable:
             return found
-        last = turn.chains.of(stored[-1])
-        lines = (self._load(self._store, c) for c in self._store.continued(last, newest))
+        if told.siblings is None:
+            return self._store.siblings(turn.chains.of(stored[-1]), newest)
+        lines = map(self._load, told.siblings)
         return next((line for line in lines if line and explains(line)), None)
 
     def _line_of(self, turn: Turn, length: int) -> Lineage:
@@ -344,6 +426,7 @@ def _record_of(turn: Turn, lineage: Lineage, length: int) -> Record:
         length=length,
         digests=b"".join(turn.request.digests[parent:length]),
         forms={i: form for i, form in turn.forms.items() if parent <= i < length},
+        delivered=not turn.lost,
     )
 
 

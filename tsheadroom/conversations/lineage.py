@@ -27,6 +27,13 @@ MAX_BRANCHES = 64
 
 
 @dataclass(slots=True, eq=False)
+class Delivery:
+    """The end of one turn's answer, shared by every lineage that holds the turn."""
+
+    arrived: bool | None = None  # None: still on its way
+
+
+@dataclass(slots=True, eq=False)
 class Lineage:
     """One line of growth. Item indexes and turn lengths count from the conversation's start."""
 
@@ -35,6 +42,8 @@ class Lineage:
     turns: array[int] = field(default_factory=lambda: array("I"))  # lengths of its requests, sorted
     stored: array[int] = field(default_factory=lambda: array("I"))  # those of them on disk
     undelivered: set[int] = field(default_factory=set)
+    under_way: dict[int, Delivery] = field(default_factory=dict)  # answers that have no end yet
+    built_on: int = 0  # how often something went on from it, or from inside it
     forms: dict[int, Form] = field(default_factory=dict)
     form_bytes: int = 0
     group: bytes = b""  # names the tree of lineages on disk
@@ -84,10 +93,18 @@ class Lineage:
 
     def asked(self, length: int) -> bool:
         """Whether a request of exactly this length was answered and the answer arrived."""
-        return self.turn_before(length) == length and length not in self.undelivered
+        if self.turn_before(length) != length or length in self.undelivered:
+            return False
+        delivery = self.under_way.get(length)
+        if delivery is None:
+            return True
+        if delivery.arrived:
+            del self.under_way[length]
+        return bool(delivery.arrived)
 
     def append(self, digests: bytes, forms: dict[int, Form]) -> None:
         """A request went on from its end."""
+        self.built_on += 1
         self.digests += digests
         self.turns.append(len(self))
         self.forms.update(forms)
@@ -95,21 +112,29 @@ class Lineage:
 
     def insert(self, length: int) -> None:
         """A request ended inside it, at a length not seen before."""
+        self.built_on += 1
         insort(self.turns, length)
 
     def branch(self, common: int) -> Lineage:
         """A lineage of its own that shares the first `common` items."""
+        self.built_on += 1
         forms = {i: form for i, form in self.forms.items() if i < common}
         return Lineage(
             digests=self.digests[: common * DIGEST_BYTES],
             turns=self.turns[: bisect_right(self.turns, common)],
             stored=self.stored[: bisect_right(self.stored, common)],
             undelivered={n for n in self.undelivered if n <= common},
+            under_way={n: d for n, d in self.under_way.items() if n <= common},
             forms=forms,
             form_bytes=sum(form.size for form in forms.values()),
             group=self.group,
             asked_at=self.asked_at,
         )
+
+    def reform(self, forms: dict[int, Form]) -> None:
+        """Its items go out in these forms and no others."""
+        self.forms = dict(forms)
+        self.form_bytes = sum(form.size for form in forms.values())
 
     def branched(self, name: str) -> None:
         """Remember a branch; the oldest are forgotten."""
@@ -171,6 +196,10 @@ class Lineages:
             if lineage is not None:
                 return lineage
         return None
+
+    def of(self, root: bytes) -> Lineage | None:
+        """The lineage that is found by exactly this chain."""
+        return self._by_root.get(root)
 
     def keep(self, lineage: Lineage, root: bytes) -> None:
         """Take a new lineage in, found by `root`."""

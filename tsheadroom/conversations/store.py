@@ -14,9 +14,10 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import ParamSpec
 
 import msgspec
 import zstandard
@@ -28,14 +29,10 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "conversations.sqlite3"
 SCHEMA = 1
-MAX_AGE_S = 30 * 86400  # no provider keeps a prefix, nor a client a session, for longer
-MAX_BYTES = 1 << 30  # about 300,000 turns with forms; keeps a small disk usable
-SWEEP_EVERY_S = 3600.0
 _GROUPED = 512  # writes in one transaction at most, so that the first does not wait for ever
 _IN_QUERY = 500  # below SQLite's bound on host parameters
 _BUSY_MS = 5000
 _LEVEL = 3  # zstd's default: forms are small and written once
-_ROW_BYTES = 250  # a row beside its digests and forms: three names, and both indexes
 _EXPLAINING = 4  # requests looked at to explain an answer; more than one is an odd coincidence
 
 _TABLES = """
@@ -66,6 +63,7 @@ WITH RECURSIVE down(chain, length, delivered) AS (
 FROM down WHERE length = ? AND delivered LIMIT ?
 """
 
+P = ParamSpec("P")
 Forms = dict[int, Form]
 _FORMS = msgspec.msgpack.Decoder(Forms)
 
@@ -86,24 +84,50 @@ class Record(msgspec.Struct, frozen=True):
     delivered: bool = True
 
 
+Line = list[Record]
+"""The turns of one conversation from its start to one of its requests."""
+
+
 class Store:
-    """The table, in one directory. Reads are made by the caller's thread, writes by its own."""
+    """The table, in one directory. One thread reads and one writes; callers get futures."""
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Open or create it. Raises StoreError with a sentence."""
         self._path = directory / FILE_NAME
-        self._clock = clock
+        self.clock = clock
         self._reader = self._open()
         # Marks that are not on disk yet: nobody waits for these, so a reader may come before them.
         self._marks: dict[bytes, tuple[Future[None], bool]] = {}
+        self._lock = threading.Lock()  # of the marks, and of the queue's end
+        self._closed = False
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="decisions-read")
         self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
         self._thread.start()
 
-    def longest(self, chains: Iterable[bytes]) -> bytes | None:
-        """Which of these chains is the longest known turn; None for none."""
+    def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
+        """The line that ends in the longest known turn among these chains; none if none is known.
+
+        Like every reading it fails with StoreError when the file cannot be read.
+        """
+        return self._reads.submit(self._read, self._longest, chains)
+
+    def siblings(self, chain: bytes, length: int) -> Future[list[Line]]:
+        """Lines to delivered requests of this length that went on from the turn named `chain`.
+
+        Where one is known to have gone on, that next request stands for it: it holds the answer.
+        """
+        return self._reads.submit(self._read, self._siblings, chain, length)
+
+    def _read(self, question: Callable[P, list[Line]], *args: P.args, **kw: P.kwargs) -> list[Line]:
+        try:
+            return question(*args, **kw)
+        except (sqlite3.Error, zstandard.ZstdError, msgspec.MsgspecError) as error:
+            raise StoreError(f"decisions could not be read: {error}") from error
+
+    def _longest(self, chains: Sequence[bytes]) -> list[Line]:
         best: tuple[int, bytes] | None = None
-        for batch in _batches(list(chains), _IN_QUERY):
+        for batch in _batches(chains, _IN_QUERY):
             marks = ",".join("?" * len(batch))
             found = self._reader.execute(
                 f"SELECT length, chain FROM turn WHERE chain IN ({marks})"
@@ -111,28 +135,22 @@ class Store:
                 batch,
             ).fetchone()
             best = max(filter(None, (best, found)), default=None)
-        return best[1] if best else None
+        return [self._line(best[1])] if best else []
 
-    def line(self, chain: bytes) -> list[Record]:
+    def _siblings(self, chain: bytes, length: int) -> list[Line]:
+        found = self._reader.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
+        return [self._line(row[0]) for row in found.fetchall()]
+
+    def _line(self, chain: bytes) -> Line:
         """The turns from the conversation's start to this one."""
         rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
         unpack = zstandard.ZstdDecompressor().decompress
-
-        def marked(chain: bytes, stored: int) -> bool:
-            return self._marks.get(chain, (None, bool(stored)))[1]
-
+        with self._lock:
+            marks = {row[0]: self._marks[row[0]][1] for row in rows if row[0] in self._marks}
         return [
-            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marked(c, ok))
+            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marks.get(c, bool(ok)))
             for c, p, f, n, d, z, ok in rows
         ]
-
-    def continued(self, chain: bytes, length: int) -> list[bytes]:
-        """Requests of this length, delivered, that went on from the turn named `chain`.
-
-        Where one is known to have gone on, that next request stands for it: it holds the answer.
-        """
-        found = self._reader.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
-        return [row[0] for row in found.fetchall()]
 
     def costly(self) -> list[bytes]:
         """Digests of items that killed or outlived a worker, the newest last."""
@@ -147,46 +165,74 @@ class Store:
         return self._submit(
             "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)",
             (record.chain, record.parent, record.family, record.length, record.digests, forms,
-             record.delivered, int(self._clock())),
+             record.delivered, int(self.clock())),
         )  # fmt: skip
 
     def mark(self, chain: bytes, *, delivered: bool) -> Future[None]:
         """Note whether a turn's answer arrived."""
         written = self._submit("UPDATE turn SET delivered = ? WHERE chain = ?", (delivered, chain))
-        self._marks[chain] = written, delivered
+        with self._lock:
+            self._marks[chain] = written, delivered
         written.add_done_callback(lambda _: self._forget(chain, written))
         return written
 
     def _forget(self, chain: bytes, written: Future[None]) -> None:
-        if self._marks.get(chain, (None, False))[0] is written:
-            del self._marks[chain]
+        with self._lock:  # the writer's thread calls this, while the loop may mark it anew
+            if self._marks.get(chain, (None, False))[0] is written:
+                del self._marks[chain]
 
     def avoid(self, digest: bytes) -> Future[None]:
         """Note an item that must not be processed again."""
         return self._submit(
-            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self._clock()))
+            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
         )
 
-    def sweep(self, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTES) -> Future[None]:
-        """Forget what was not continued for `max_age` seconds, then the oldest beyond the size."""
-        cutoff = int(self._clock() - max_age)
-        self._submit("DELETE FROM costly WHERE at < ?", (cutoff,))
-        self._submit(
-            "DELETE FROM turn WHERE family IN"
-            " (SELECT family FROM turn GROUP BY family HAVING max(at) < ?)",
-            (cutoff,),
-        )
+    def forget_avoided(self, before: float) -> Future[None]:
+        """Give items another chance that cost a worker before this time (seconds since 1970)."""
+        return self._submit("DELETE FROM costly WHERE at < ?", (int(before),))
+
+    def forget(self, family: bytes, last: int, limit: int) -> Future[None]:
+        """Delete up to `limit` turns of a conversation that has not gone on since `last`.
+
+        The latest go first: what is left of it is a conversation with an earlier end.
+        """
         return self._submit(
-            "DELETE FROM turn WHERE family IN (SELECT family FROM ("
-            f" SELECT family, sum(sum({_ROW_BYTES} + length(digests) + ifnull(length(forms), 0)))"
-            "  OVER (ORDER BY max(at) DESC, family) AS newer"
-            " FROM turn GROUP BY family) WHERE newer > ?)",
-            (max_bytes,),
+            "DELETE FROM turn WHERE chain IN (SELECT chain FROM turn WHERE family = ?1"
+            " AND (SELECT max(at) FROM turn WHERE family = ?1) <= ?2 ORDER BY at DESC LIMIT ?3)",
+            (family, last, limit),
         )
+
+    def families(self, slice_: int) -> Iterator[tuple[bytes, int, int]]:
+        """Every conversation: its name, when it went on last, its number of turns.
+
+        For the caller's own thread. Read in slices from an index, which looks at no turn itself
+        and holds nobody up.
+        """
+        after = b""
+        with contextlib.closing(self._connect()) as connection:
+            while found := connection.execute(
+                "SELECT family, max(at), count(*) FROM turn WHERE family > ?"
+                " GROUP BY family ORDER BY family LIMIT ?",
+                (after, slice_),
+            ).fetchall():
+                yield from found
+                after = found[-1][0]
+
+    def size(self) -> int:
+        """Bytes of the file that are in use. For the caller's own thread."""
+        with contextlib.closing(self._connect()) as connection:
+            pages, free, page = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return int((pages - free) * page)
 
     def close(self) -> None:
         """Write what is queued, fold the log into the file, close."""
-        self._queue.put(None)
+        self._reads.shutdown(cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
         self._reader.close()
 
@@ -194,7 +240,11 @@ class Store:
         future: Future[None] = Future()
         # From here on nobody can cancel it: a write is not undone because its caller hung up.
         future.set_running_or_notify_cancel()
-        self._queue.put(((sql, values), future))
+        with self._lock:
+            if self._closed:
+                future.set_exception(StoreError("the decisions on disk are closed"))
+            else:
+                self._queue.put(((sql, values), future))
         return future
 
     def _open(self) -> sqlite3.Connection:
@@ -284,6 +334,6 @@ def _resolve(batch: Sequence[tuple[_Write, Future[None]]], error: sqlite3.Error 
             future.set_exception(StoreError(f"decisions could not be written: {error}"))
 
 
-def _batches(all_: list[bytes], size: int) -> Iterator[list[bytes]]:
+def _batches(all_: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
     for start in range(0, len(all_), size):
         yield all_[start : start + size]

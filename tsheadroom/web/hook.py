@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import time
 from dataclasses import dataclass
 from typing import TextIO
@@ -12,8 +13,9 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tsheadroom.aperture import encoding
+from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.compression import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
-from tsheadroom.conversations import Conversations, Turn
+from tsheadroom.conversations import Conversations
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.metrics import Gauge, Metrics
 from tsheadroom.settings import SettingsStore
@@ -24,6 +26,10 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 50 << 20  # bytes; Aperture's own bound on what it sends, and on what it takes back
 MIN_GZIP = 1024  # bytes; a smaller answer fits one packet either way
+
+
+# The other end was shut down or closed; Linux alone tells it before all data before it is read.
+_ENDED = getattr(select, "POLLRDHUP", 0)
 
 
 class BodyTooLarge(TsheadroomError):
@@ -80,51 +86,50 @@ class Hook:
         started = time.perf_counter()
         summary = Summary()
         try:
-            response, answer = await self._answer(request, summary, started)
+            return await self._answered(request, summary, started)
         except asyncio.CancelledError:
             summary.notes["caller_hung_up"] = 1
-            self._finish(summary, started)
             raise
-        writing = time.perf_counter()
-        await self._write(request, response, answer, summary)
-        summary.write_ms = _since(writing)
-        self._finish(summary, started)
-        return response
+        finally:
+            self._finish(summary, started)
 
-    async def _answer(
+    async def _answered(
         self, request: web.Request, summary: Summary, started: float
-    ) -> tuple[web.Response, Answer]:
-        answer = Answer()
+    ) -> web.StreamResponse:
+        """Answer one call; whatever goes wrong on our side, the answer is `allow`."""
         try:
             body = await self._body(request, summary, started)
-            answer = await self._compression.answer(body, self._settings.current, summary)
+            with self._compression.delivery() as delivery:
+                answer = await self._compression.answer(
+                    body, self._settings.current, summary, delivery
+                )
+                response = await self._coded(request, answer)
+                self._planned(summary, started)
+                if await self._write(request, response, summary):
+                    delivery.arrived()
+                # aiohttp sends what was not begun: to who closed only one direction, say.
+                return response if response.prepared else self._allow()
         except encoding.UnsupportedEncoding as why:
             summary.outcome = Outcome.REJECT_ENCODING
             log.warning("rejecting a request: %s", why)
-            return self._unsupported(), answer
+            response = self._unsupported()
         except encoding.DecodeFailed as why:
             summary.outcome = Outcome.DECODE_ERROR
             log.warning("request body could not be decoded; allowing: %s", why)
+            response = self._allow()
         except (BodyTooLarge, ClientPayloadError, HttpProcessingError, ConnectionError) as why:
             summary.outcome = Outcome.READ_ERROR
             log.warning("request body could not be read; allowing: %s", why)
-            response = await self._response(request, answer)
+            response = self._allow()
             response.force_close()  # the rest of the body is still on its way
-            return response, answer
         except Exception:
             # A defect of ours. The caller's request goes on as if there were no hook.
             summary.outcome = Outcome.ERROR
             log.exception("request failed inside; allowing")
-            answer = Answer()
-        try:
-            response = await self._response(request, answer)
-        except asyncio.CancelledError:
-            if answer.turn is not None:
-                self._compression.undelivered(answer.turn)
-            raise
-        spent = summary.read_ms + summary.wait_ms + summary.worker_ms
-        summary.plan_ms = max(0.0, _since(started) - spent)
-        return response, answer
+            response = self._allow()
+        self._planned(summary, started)
+        await self._write(request, response, summary)
+        return response
 
     async def _body(self, request: web.Request, summary: Summary, started: float) -> bytes:
         parts: list[bytes] = []
@@ -147,7 +152,7 @@ class Hook:
             return encoding.decode_body(body, coding, MAX_BODY)
         return await asyncio.to_thread(encoding.decode_body, body, coding, MAX_BODY)
 
-    async def _response(self, request: web.Request, answer: Answer) -> web.Response:
+    async def _coded(self, request: web.Request, answer: Answer) -> web.Response:
         body = answer.body
         headers = self._headers()
         wanted = self._options.gzip_response and len(body) >= MIN_GZIP
@@ -159,38 +164,41 @@ class Hook:
                 body = await asyncio.to_thread(encoding.encode_gzip, body)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
+    def _allow(self) -> web.Response:
+        return web.Response(body=ALLOW, content_type="application/json", headers=self._headers())
+
     def _unsupported(self) -> web.Response:
         # Advertised even when that is switched off: a 415 must say what is understood.
         headers = {"Accept-Encoding": encoding.ACCEPT_ENCODING}
         return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
 
-    async def _write(
-        self, request: web.Request, response: web.Response, answer: Answer, summary: Summary
-    ) -> None:
-        turn = answer.turn
+    async def _write(self, request: web.Request, response: web.Response, summary: Summary) -> bool:
+        """Send the response; True when the caller took all of it."""
+        started = time.perf_counter()
+        transport = request.transport
+        sent = False
         try:
-            if request.transport is not None:
+            # One that has closed its end already will not read what the kernel still takes.
+            if transport is not None and not _has_hung_up(transport):
                 # Then write_eof() returns when all of the answer is with the kernel, not before.
-                request.transport.set_write_buffer_limits(0)
-            await response.prepare(request)
-            await response.write_eof()
-            arrived = request.transport is not None and not request.transport.is_closing()
-        except (ConnectionError, asyncio.CancelledError) as error:
-            self._lost(turn, summary)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return
-        if turn is None:
-            return
-        if arrived:
-            self._compression.delivered(turn)
-        else:
-            self._lost(turn, summary)
+                transport.set_write_buffer_limits(0)
+                await response.prepare(request)
+                await response.write_eof()
+                sent = request.transport is not None and not transport.is_closing()
+        except ConnectionError:
+            pass
+        except Exception:
+            log.exception("the answer could not be written")  # part of it may be out already
+        finally:
+            summary.write_ms = _since(started)
+        if not sent:
+            summary.notes["caller_hung_up"] = 1
+            response.force_close()
+        return sent
 
-    def _lost(self, turn: Turn | None, summary: Summary) -> None:
-        summary.notes["caller_hung_up"] = 1
-        if turn is not None:
-            self._compression.undelivered(turn)
+    def _planned(self, summary: Summary, started: float) -> None:
+        spent = summary.read_ms + summary.wait_ms + summary.worker_ms
+        summary.plan_ms = max(0.0, _since(started) - spent)
 
     def _gauges(self) -> list[Gauge]:
         text = "Conversations that fit their model's window only as they are forwarded."
@@ -212,6 +220,19 @@ class Hook:
         if out is not None:
             out.write(summary.line() + "\n")
             out.flush()
+
+
+def _has_hung_up(transport: asyncio.Transport) -> bool:
+    """True when the end of the caller's stream has arrived, read by us or not.
+
+    A hang-up waits in the kernel behind whatever the event loop does first.
+    """
+    sock = transport.get_extra_info("socket")
+    if transport.is_closing() or sock is None:
+        return transport.is_closing()
+    poll = select.poll()
+    poll.register(sock.fileno(), _ENDED)
+    return bool(poll.poll(0))
 
 
 def _since(moment: float) -> float:

@@ -1,0 +1,168 @@
+"""How a call ends: counted once, printed once, and only an answer that was taken has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.test_compression import Workers, conversation, shorten
+from tsheadroom import compression
+from tsheadroom.conversations import Conversations
+from tsheadroom.metrics import Metrics
+from tsheadroom.settings import SettingsStore
+from tsheadroom.web import hook as hook_module
+from tsheadroom.web.app import make_runner
+from tsheadroom.web.hook import Hook, HookOptions
+
+ALLOW = b'{"action":"allow"}\n'
+
+
+class Site:
+    """A hook on a port, with scripted workers."""
+
+    def __init__(self, directory: Path, *, gzip: bool = False) -> None:
+        self.ledger = Conversations(directory=None)
+        self.ledger.open()
+        self.metrics = Metrics()
+        self.lines = io.StringIO()
+        self.workers = Workers(shorten)
+        self.hook = Hook(
+            conversations=self.ledger,
+            pool=self.workers,
+            settings=SettingsStore(directory / "config.json"),
+            metrics=self.metrics,
+            options=HookOptions(self.lines, gzip, True, 60.0),
+        )
+        self.port = 0
+
+    async def start(self) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_route("*", "/", self.hook.handle)
+        runner = make_runner(app)
+        await runner.setup()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        await web.SockSite(runner, listener).start()
+        return runner
+
+    async def connect(self) -> socket.socket:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        return sock
+
+    async def ask(self, body: bytes) -> bytes:
+        """The body of the answer to one call, on a connection of its own."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(head(body, b"Connection: close\r\nAccept-Encoding: gzip\r\n") + body)
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 "), answer[:100]
+        return answer.partition(b"\r\n\r\n")[2]
+
+    async def quiet(self) -> None:
+        """Wait until no call is under way."""
+        async with asyncio.timeout(60):
+            while self.metrics.active:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0.001)
+
+    def ended(self) -> tuple[int, int, int]:
+        """Calls counted, lines printed, callers who hung up."""
+        hung_up = self.metrics.events.counts.get("caller_hung_up", 0)
+        return self.metrics.requests, self.lines.getvalue().count("\n"), hung_up
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(tmp_path)
+    runner = await site.start()
+    yield site
+    await runner.cleanup()
+
+
+def head(body: bytes, more: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" % (len(body), more)
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def test_a_caller_that_hangs_up_while_the_answer_is_written_is_counted(site: Site) -> None:
+    loop = asyncio.get_running_loop()
+    body = conversation(1, stop_sequences=["x" * 12_000_000])
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(body) + body)
+    await loop.sock_recv(sock, 100)  # it has begun, and there is more than the kernel takes
+    reset(sock)
+    await site.quiet()
+    assert site.ended() == (1, 1, 1)
+
+
+async def test_a_caller_that_left_before_the_answer_did_not_get_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of its stream waits in the kernel, and the event loop has not looked yet."""
+    loop = asyncio.get_running_loop()
+    body = conversation(1)
+    sock = await site.connect()
+    spliced = compression._spliced
+
+    def leaving(*given: Any) -> Any:
+        sock.close()
+        return spliced(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compression, "_spliced", leaving)
+        await loop.sock_sendall(sock, head(body) + body)
+        await site.workers.asked(1)
+        await site.quiet()
+    assert site.ended() == (1, 1, 1)
+    await site.ask(conversation(2))
+    assert site.metrics.events.counts["turn_gap"] == 1
+
+
+@pytest.mark.parametrize("fails", ["encode_gzip", "accepts_gzip"])
+async def test_an_answer_that_cannot_be_coded_is_an_allow_and_a_lost_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    site = Site(tmp_path, gzip=True)
+    runner = await site.start()
+
+    def broken(*_: object) -> bytes:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hook_module.encoding, fails, broken)
+        patch.setattr(hook_module, "MIN_GZIP", 1)
+        assert await site.ask(conversation(1)) == ALLOW
+    assert site.ended() == (1, 1, 0)
+    assert site.lines.getvalue().endswith("-> allow(error)\n")
+    assert site.metrics.failed == 1
+    await site.ask(conversation(2))
+    assert site.metrics.events.counts["turn_gap"] == 1
+    await runner.cleanup()
+
+
+async def test_a_defect_after_the_decision_is_an_allow_and_a_lost_turn(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compression, "_spliced", broken)
+        assert await site.ask(conversation(1)) == ALLOW
+    assert site.ended() == (1, 1, 0)
+    await site.ask(conversation(2))
+    assert site.metrics.events.counts["turn_gap"] == 1
