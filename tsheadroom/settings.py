@@ -197,6 +197,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.close(directory)
 
 
+def etag_of(settings: Settings) -> str:
+    """Names the settings' content, quoted as HTTP has it."""
+    return f'"{hashlib.sha256(encode(settings)).hexdigest()[:16]}"'
+
+
 class SettingsStore:
     """The settings in force and the file they live in.
 
@@ -210,8 +215,8 @@ class SettingsStore:
 
     @property
     def etag(self) -> str:
-        """Names the settings' content, quoted as HTTP has it."""
-        return f'"{hashlib.sha256(encode(self.current)).hexdigest()[:16]}"'
+        """The ETag of the settings in force."""
+        return etag_of(self.current)
 
     def load(self) -> None:
         """Read the file at start: missing is the defaults, unusable a warning and the defaults."""

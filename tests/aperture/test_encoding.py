@@ -190,3 +190,35 @@ def test_gzip_answers_are_what_any_client_reads() -> None:
 )
 def test_accepts_gzip(header: str | None, accepts: bool) -> None:
     assert encoding.accepts_gzip(header) is accepts
+
+
+def skippable(data: bytes, number: int = 0) -> bytes:
+    return bytes([0x50 + number]) + b"\x2a\x4d\x18" + len(data).to_bytes(4, "little") + data
+
+
+def test_skippable_frames_are_passed_over() -> None:
+    half = len(TEXT) // 2
+    body = b"".join(
+        (
+            skippable(b"before"),
+            zstd(TEXT[:half]),
+            skippable(b"", 15),
+            zstd(TEXT[half:]),
+            skippable(b"after", 7),
+        )
+    )
+    assert decode_body(body, "zstd", LIMIT) == TEXT
+    assert decode_body(skippable(b"nothing else"), "zstd", LIMIT) == b""
+
+
+@pytest.mark.parametrize("body", [skippable(b"cut")[:-1], skippable(b"")[:-1], b"\x50\x2a\x4d"])
+def test_a_cut_skippable_frame_is_noticed(body: bytes) -> None:
+    with pytest.raises(DecodeFailed):
+        decode_body(zstd(TEXT) + body, "zstd", LIMIT)
+    with pytest.raises(DecodeFailed):
+        decode_body(body, "zstd", LIMIT)
+
+
+def test_the_number_of_skippable_frames_is_bounded() -> None:
+    with pytest.raises(DecodeFailed, match="too many"):
+        decode_body(skippable(b"") * (encoding.MAX_ZSTD_BLOCKS + 1), "zstd", LIMIT)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
-from tsheadroom.tailnet.localapi import Event, Status
+from tsheadroom.tailnet import watch as watch_module
+from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Status
 from tsheadroom.tailnet.watch import SAY_AGAIN_SECONDS, Watch, advice, expiry_advice
 
 URL = "https://login.example.com/a/1"
@@ -92,3 +96,36 @@ async def test_an_expired_key_is_told_from_a_first_login(caplog: pytest.LogCaptu
     assert watch.up.is_set()
     watch.note(Event(state="NeedsLogin"))
     assert "expired" in caplog.text
+
+
+class OnceSilent:
+    """A LocalAPI that cannot say how the node is when it is first asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def watch(self) -> AsyncIterator[Event]:
+        yield Event(state="Running")
+        await asyncio.Event().wait()
+
+    async def status(self) -> Status:
+        self.asked += 1
+        if self.asked == 1:
+            raise LocalApiFailed("no answer")
+        return Status("Running", dns_name="hook.example.ts.net.")
+
+
+async def test_after_a_failed_status_the_nodes_name_is_said_all_the_same(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    for name in ("URL_SECONDS", "_EXPLAIN_SECONDS", "_RECONNECT_SECONDS"):
+        monkeypatch.setattr(watch_module, name, 0.0)
+    watch = Watch(has_key=False)
+    following = asyncio.create_task(watch.follow(cast("LocalApi", OnceSilent())))
+    async with asyncio.timeout(60):
+        while "hook.example.ts.net" not in caplog.text:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert "no answer" in caplog.text

@@ -289,3 +289,27 @@ async def test_while_stopping_each_answer_is_the_last_on_its_connection(start: S
     site.stopping = True
     async with site.client.post("/") as answer:
         assert answer.headers["Connection"] == "close"
+
+
+async def test_the_etag_names_the_document_that_it_comes_with(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though somebody else's change comes between the write and the answer."""
+    site = await start()
+    update = site.store.update
+
+    def overtaken(body: bytes, if_match: str | None = None) -> Settings:
+        mine = update(body, if_match)
+        update(b'{"protect_recent": 9}')
+        return mine
+
+    monkeypatch.setattr(site.store, "update", overtaken)
+    async with site.client.put("/config", data=b'{"protect_recent": 8}') as answer:
+        document = await answer.json()
+        etag = answer.headers["ETag"]
+    assert document["protect_recent"] == 8
+    monkeypatch.undo()
+    async with site.client.put(
+        "/config", data=b'{"lossy": true}', headers={"If-Match": etag}
+    ) as answer:
+        assert answer.status == 412

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from tests.workers.support import MakePool, children, job, started, until
 from tsheadroom.workers import NoWorker, PoolBusy, PoolClosed, UnknownBase, WorkerFailed
+from tsheadroom.workers import launch as launch_module
 from tsheadroom.workers import pool as pool_module
 from tsheadroom.workers import slot as slot_module
-from tsheadroom.workers.slot import backoff
+from tsheadroom.workers.launch import backoff
 
 
 async def test_a_call_is_answered(make_pool: MakePool) -> None:
@@ -308,7 +310,7 @@ async def test_a_delta_continues_what_the_child_holds(make_pool: MakePool) -> No
 async def test_the_same_failure_is_told_once(
     make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot_module, "BACKOFF_LAST", 0.01)
+    monkeypatch.setattr(launch_module, "BACKOFF_LAST", 0.01)
     pool = make_pool("exit", size=3)
     await pool.start()
     await until(lambda: pool.stats.restarts >= 6)
@@ -320,3 +322,24 @@ async def test_the_same_failure_is_told_once(
 def test_backoff_doubles_up_to_its_limit() -> None:
     assert [backoff(n) for n in (1, 2, 3, 4)] == [0.2, 0.4, 0.8, 1.6]
     assert backoff(1000) == 10.0
+
+
+async def test_a_shutdown_says_nothing_against_the_items_of_a_call(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    blamed: list[str] = []
+    hanging = replace(job("a", model="hang"), on_failure=lambda: blamed.append("a"))
+    answer = pool.submit(hanging)
+    await until(lambda: pool.stats.busy == 1)
+    await pool.close(grace=0.0)
+    assert blamed == []
+    with pytest.raises(PoolClosed):
+        await answer
+
+
+async def test_a_crash_says_something_against_them(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    blamed: list[str] = []
+    with pytest.raises(WorkerFailed):
+        await pool.submit(replace(job("a", model="crash"), on_failure=lambda: blamed.append("a")))
+    assert blamed == ["a"]
+    await until(lambda: pool.stats.warm == 1)

@@ -142,7 +142,10 @@ def _over(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-async def test_nothing_is_left_after_many_spawners(make_pool: MakePool) -> None:
+async def test_nothing_is_left_after_many_spawners(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsheadroom.workers.spawner.backoff", lambda failures: 0.0)
     pool = await started(make_pool())
     await pool.submit(job("a"))
     before = descriptors()
@@ -171,3 +174,26 @@ def test_a_foreign_interpreter_needs_nothing_of_ours(tmp_path: Path) -> None:
     assert b'"ok":true' in reply
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_spawner_that_keeps_dying_is_started_ever_later(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+
+    def at_once(failures: int) -> float:
+        waited.append(failures)
+        return 0.0
+
+    monkeypatch.setattr("tsheadroom.workers.spawner.backoff", at_once)
+    pool = await started(make_pool())
+    for _ in range(3):
+        spawner = pool.pids[0]
+        os.kill(spawner, signal.SIGKILL)
+        await until(lambda gone=spawner: len(pool.pids) == 2 and pool.pids[0] != gone)  # type: ignore[misc]
+    assert waited == [1, 2, 3]
+    monkeypatch.setattr("tsheadroom.workers.spawner.STEADY_SECONDS", 0.0)
+    spawner = pool.pids[0]
+    os.kill(spawner, signal.SIGKILL)
+    await until(lambda: len(pool.pids) == 2 and pool.pids[0] != spawner)
+    assert waited == [1, 2, 3]  # it had lived for long enough

@@ -32,6 +32,9 @@ _GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_MAGIC_BYTES = 4
+# 0x184D2A50 to 0x184D2A5F, then the size: data of somebody else's, which readers pass over.
+_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"
+_SKIPPABLE_NIBBLE = 5
 _ZSTD_RLE_BLOCK = 1
 _ZSTD_CHECKSUM_BYTES = 4
 
@@ -152,9 +155,16 @@ def _zstd_frames(body: bytes) -> list[bytes]:
     """
     frames: list[bytes] = []
     position, blocks = 0, 0
-    while position < len(body) or not frames:
+    while position < len(body) or not position:
         start = position
         head = body[start : start + _ZSTD_MAGIC_BYTES]
+        if head[1:] == _SKIPPABLE_MAGIC and head[0] >> 4 == _SKIPPABLE_NIBBLE:
+            size = int.from_bytes(_exactly(body, start + _ZSTD_MAGIC_BYTES, 4), "little")
+            position += 2 * _ZSTD_MAGIC_BYTES + size
+            blocks = _counted(blocks)
+            if position > len(body):
+                raise DecodeFailed("zstd: the body is cut short")
+            continue
         if head != _ZSTD_MAGIC:
             raise DecodeFailed("zstd: no frame where one should begin")
         position += zstandard.frame_header_size(body[start : start + 32])
@@ -164,9 +174,7 @@ def _zstd_frames(body: bytes) -> list[bytes]:
             last = bool(header & 1)
             size = 1 if (header >> 1) & 3 == _ZSTD_RLE_BLOCK else header >> 3
             position += 3 + size
-            blocks += 1
-            if blocks > MAX_ZSTD_BLOCKS:
-                raise DecodeFailed("zstd: too many blocks")
+            blocks = _counted(blocks)
         if body[start + _ZSTD_MAGIC_BYTES] & 4:
             position += _ZSTD_CHECKSUM_BYTES
         if position > len(body):
@@ -174,6 +182,12 @@ def _zstd_frames(body: bytes) -> list[bytes]:
         whole = start == 0 and position == len(body)
         frames.append(body if whole else body[start:position])
     return frames
+
+
+def _counted(blocks: int) -> int:
+    if blocks >= MAX_ZSTD_BLOCKS:
+        raise DecodeFailed("zstd: too many blocks")
+    return blocks + 1
 
 
 def _exactly(body: bytes, position: int, count: int) -> bytes:

@@ -44,6 +44,7 @@ class Watch:
         self._asked_for_url = False
         self._expiry_seen = 0.0
         self._said: dict[str, tuple[str, float]] = {}
+        self._introduced = False
         self.state = "NoState"
         self.up = asyncio.Event()  # set once it has run
 
@@ -85,12 +86,14 @@ class Watch:
             status.tailnet,
             status.key_expiry or "never",
         )
+        self._introduced = True
         self._warn_of_expiry(status)
 
     def _enter(self, state: str) -> None:
         before, self.state = self.state, state
         log.info("tailnet node state=%s", state)
         if state == "Running":
+            self._introduced = False
             self._asked_for_url = False
             self._said.clear()  # whatever is said next is news
             self.up.set()
@@ -103,6 +106,8 @@ class Watch:
             try:
                 if self.state != "Running":
                     await self._explain_once(api)
+                elif not self._introduced:  # it could not say its name when it began to run
+                    await self._introduce(api)
                 elif self._clock() - self._expiry_seen >= _EXPIRY_SECONDS:
                     self._warn_of_expiry(await api.status())
             except LocalApiFailed as error:

@@ -14,6 +14,7 @@ from tsheadroom.settings import (
     SettingsInvalid,
     SettingsNotWritten,
     SettingsStore,
+    etag_of,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class ConfigPage:
         return web.Response(
             body=text,
             content_type="application/json",
-            headers={"ETag": self._store.etag, "Cache-Control": "no-store"},
+            headers={"ETag": etag_of(settings), "Cache-Control": "no-store"},
         )
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from tsheadroom.errors import TsheadroomError
 
+from .protocol import BAD_REQUEST
+
+SHUTDOWN = "shutdown"
+"""error_type of a call that the end of the pool cut off."""
+
 
 class WorkerError(TsheadroomError):
     """A call that brings no forms."""
@@ -33,7 +38,8 @@ class WorkerFailed(WorkerError):
     """The worker broke during this call, or answered with an error.
 
     `killed` says that the child died of the call or hit the hard cap: what was sent then
-    should not be sent again. `error_type` names the child's exception, or crash, cap, protocol.
+    should not be sent again. `error_type` names the child's exception, or crash, cap, protocol,
+    or shutdown.
     """
 
     def __init__(self, message: str, *, slot: int, error_type: str, killed: bool) -> None:
@@ -41,3 +47,8 @@ class WorkerFailed(WorkerError):
         self.slot = slot
         self.error_type = error_type
         self.killed = killed
+
+    @property
+    def blames_items(self) -> bool:
+        """True if what was sent may be the cause; a shutdown says nothing against it."""
+        return self.error_type not in (SHUTDOWN, BAD_REQUEST)

@@ -27,6 +27,16 @@ MODEL_MEMORY = 512 * 1024 * 1024
 a model of its size and operators, after texts of 1500 words."""
 
 
+BACKOFF_FIRST = 0.2
+BACKOFF_LAST = 10.0
+"""The reference's: a broken interpreter costs little, a repaired one is found soon."""
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failed starts in a row."""
+    return float(min(BACKOFF_FIRST * 2 ** min(failures - 1, 16), BACKOFF_LAST))
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """What to run as a worker. `command` replaces the real child (tests)."""

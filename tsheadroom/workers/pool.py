@@ -240,7 +240,8 @@ class Pool:
     def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
         self._running.discard(waiter)
         if isinstance(answer, Exception):
-            if isinstance(answer, WorkerFailed) and waiter.job.on_failure:
+            blamed = isinstance(answer, WorkerFailed) and answer.blames_items
+            if blamed and waiter.job.on_failure:
                 waiter.job.on_failure()
             _fail(waiter, answer)
         else:

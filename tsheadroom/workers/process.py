@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from .death import Death, describe
-from .errors import SpawnFailed, WorkerFailed
+from .errors import SHUTDOWN, SpawnFailed, WorkerFailed
 from .messages import SLICE_BYTES, Envelope, Ready, decode_envelope, decode_in_slices, decode_ready
 from .pipes import PipeReader, PipeWriter
 from .stderr import StderrLog
@@ -101,11 +102,11 @@ class Worker:
     async def stop(self, grace: float) -> None:
         """Let it end by itself, by closing its stdin; kill it after `grace` seconds."""
         if not self._reason:
-            self._reason = "shutdown"
+            self._reason = SHUTDOWN
         self._requests.close()
         _, running = await asyncio.wait([self.gone], timeout=grace)
         if running:
-            self.kill("shutdown")
+            self.kill(SHUTDOWN)
             await asyncio.wait([self.gone], timeout=READY_SECONDS)
 
     async def wait_ready(self, seconds: float = READY_SECONDS) -> Ready:
@@ -122,7 +123,7 @@ class Worker:
         """Resident bytes; 0 where the system does not say."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
-            return pages * 4096
+            return pages * resource.getpagesize()
         return 0
 
     def _hear(self, data: bytes) -> None:
@@ -204,11 +205,12 @@ class Worker:
             self.gone.set_result(self._reason)
 
     def _failure(self, error_type: str) -> WorkerFailed:
+        stopped = self._reason == SHUTDOWN
         return WorkerFailed(
             f"the worker of slot {self._slot} failed: {self._reason}",
             slot=self._slot,
-            error_type=error_type,
-            killed=True,
+            error_type=SHUTDOWN if stopped else error_type,
+            killed=not stopped,
         )
 
     def _finish(self, outcome: Outcome) -> None:

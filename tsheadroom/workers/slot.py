@@ -9,16 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import SpawnFailed, UnknownBase, WorkerFailed
-from .launch import Launcher
+from .launch import Launcher, backoff
 from .messages import Envelope, Reply
 from .process import Outcome, Worker
 from .protocol import BAD_REQUEST, UNKNOWN_BASE
 
 log = logging.getLogger(__name__)
-
-BACKOFF_FIRST = 0.2
-BACKOFF_LAST = 10.0
-"""The reference's: a broken interpreter costs little, a repaired one is found soon."""
 
 REPLACE_PATIENCE = 1.0
 """So long a slot that lost its worker still counts as alive: a fork takes a tenth of it. Beyond,
@@ -36,11 +32,6 @@ RSS_LOOK_BYTES = 1024 * 1024
 
 RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
 """Errors that say nothing against the child."""
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait after so many failed starts in a row."""
-    return float(min(BACKOFF_FIRST * 2 ** min(failures - 1, 16), BACKOFF_LAST))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import os
 import socket
+import time
 
 import msgspec
 
 from .child import system
 from .death import Death, describe
 from .errors import SpawnFailed
-from .launch import Child, Pipes, start
+from .launch import Child, Pipes, backoff, start
 from .messages import Ready, decode_ready
 from .pipes import PipeReader
 from .process import READY_SECONDS, Spawned, first_of
@@ -27,6 +28,10 @@ PACKET = 4096
 
 FORK_SECONDS = 10.0
 """A fork takes some ten milliseconds; a spawner that needs longer is stuck."""
+
+
+STEADY_SECONDS = 10.0
+"""A spawner that dies sooner after its start is a failed start: the next one comes later."""
 
 
 class CannotForkError(Exception):
@@ -184,6 +189,8 @@ class ForkLauncher:
         self._child = child
         self._spawner: Spawner | None = None
         self._starting: asyncio.Task[Spawner] | None = None
+        self._failures = 0  # starts in a row that came to nothing
+        self._since = 0.0
         self._closed = False
         if not system.LINUX or not hasattr(os, "pidfd_open"):
             raise CannotForkError("not Linux")
@@ -218,6 +225,9 @@ class ForkLauncher:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> Spawner:
+        if self._failures:
+            await asyncio.sleep(backoff(self._failures))
+        self._failures += 1  # until it has proven itself
         spawner = Spawner(self._child)
         try:
             ready = await spawner.wait_ready()
@@ -235,13 +245,16 @@ class ForkLauncher:
         if task.cancelled() or task.exception() is not None:
             return  # every slot that waited has the exception
         self._spawner = task.result()
+        self._since = time.monotonic()
         self._spawner.gone.add_done_callback(self._lost)
 
     def _lost(self, gone: asyncio.Future[str]) -> None:
-        """Replace a dead spawner at once, so that the next worker need not wait for its warm-up."""
+        """Replace a dead spawner now, so that the next worker need not wait for its warm-up."""
         self._spawner = None
         if self._closed:
             return
+        if time.monotonic() - self._since >= STEADY_SECONDS:
+            self._failures = 0
         log.warning("spawner died; replaced reason=%s", gone.result())
         again = asyncio.ensure_future(self._running())
         # If that fails, the next launch tries again and tells its slot.
