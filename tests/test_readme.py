@@ -15,7 +15,7 @@ from tsheadroom.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OWN_SERIES = re.compile(r"`((?:headroom|tsheadroom)_[a-z_]+)`")
 
 
