@@ -1,6 +1,6 @@
 """Makes tests/data/json_heavy.jsonl: an agent at work with tools that answer in JSON.
 
-usage: python -m benchmarks.json_heavy > tests/data/json_heavy.jsonl
+usage: python -m scripts.lab.json_heavy > tests/data/json_heavy.jsonl
 
 The shapes and the layout are those that the tools print, taken from their public documentation:
 GitHub's REST API as curl gets it (indented by two), kubectl -o json and the AWS CLI (by four), jq,
@@ -16,7 +16,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-SOURCE = "made by benchmarks/json_heavy.py: documented JSON shapes of common tools, invented values"
+SOURCE = (
+    "made by scripts/lab/json_heavy.py: documented JSON shapes of common tools, invented values"
+)
 WORDS = [
     "billing", "invoice", "ledger", "refund", "webhook", "retry", "session", "token", "cache",
     "queue", "worker", "metrics", "audit", "export", "import", "report", "tenant", "quota",

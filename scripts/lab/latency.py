@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import Answered, Connection
-from benchmarks.daemon import Daemon, Usage
-from benchmarks.growing import Growing
+from scripts.lab.client import Answered, Connection
+from scripts.lab.daemon import Daemon, Usage
+from scripts.lab.growing import Growing
 
 SETTLE_SECONDS = 0.5  # for what a turn leaves to be done after its answer
 PHASES = ("read", "plan", "wait", "worker", "write")

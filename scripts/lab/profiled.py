@@ -1,4 +1,4 @@
-"""Runs the daemon with a sampler: `python -m benchmarks.profiled FILE serve ...`.
+"""Runs the daemon with a sampler: `python -m scripts.lab.profiled FILE serve ...`.
 
 A timer interrupts the main thread, where the event loop is, every millisecond; the stacks that it
 finds are counted between SIGUSR1 (start) and SIGUSR2 (write FILE). Waiting for something to happen

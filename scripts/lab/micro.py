@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import traffic
-from benchmarks.growing import Growing
-from benchmarks.latency import size_name
+from scripts.lab import traffic
+from scripts.lab.growing import Growing
+from scripts.lab.latency import size_name
 from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, Fingerprints, read

@@ -1,6 +1,6 @@
 """The conversation that is heavy with JSON is what its maker makes."""
 
-from benchmarks import json_heavy, traffic
+from scripts.lab import json_heavy, traffic
 
 
 def test_the_file_is_what_the_maker_prints() -> None:

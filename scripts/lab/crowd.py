@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import Answered, Connection
-from benchmarks.daemon import Daemon, Usage
-from benchmarks.growing import Growing
-from benchmarks.latency import percentile
+from scripts.lab.client import Answered, Connection
+from scripts.lab.daemon import Daemon, Usage
+from scripts.lab.growing import Growing
+from scripts.lab.latency import percentile
 
 DEADLINE_MS = 4_000  # the daemon's default
 # A conversation of the crowd begins small and grows by a turn a request, as most of a day's do.

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import traffic
+from scripts.lab import traffic
 
 # A conversation longer than all traces goes on with their text varied: the same words again would
 # be repeats, which are cheap. What is varied keeps its layout, line numbers and JSON.

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks import traffic
-from benchmarks.daemon import short_directory
+from scripts.lab import traffic
+from scripts.lab.daemon import short_directory
 from tests.tailnet import private
 from tsheadroom import status
 from tsheadroom.status import NoDaemon

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.daemon import Daemon
-from benchmarks.latency import Case, measure, size_name
-from benchmarks.traffic import ROOT
+from scripts.lab.daemon import Daemon
+from scripts.lab.latency import Case, measure, size_name
+from scripts.lab.traffic import ROOT
 
 TURNS = 400
 WRITE_SECONDS = 10.0
@@ -23,7 +23,7 @@ LEAST_SHARE = 0.004  # narrower boxes would be unreadable
 CHAR_WIDTH = 6.2
 # Frames of the interpreter and the loop that say nothing about the daemon.
 DULL = (
-    "benchmarks/",
+    "scripts/lab/",
     "runpy",
     "click/",
     "asyncio/runners",
@@ -142,7 +142,7 @@ def run(
     """Sample the daemon's turns of a conversation and write the picture."""
     with tempfile.TemporaryDirectory(prefix="tsheadroom-profile-") as directory:
         stacks = Path(directory) / "stacks.json"
-        runner = ("benchmarks.profiled", str(stacks))
+        runner = ("scripts.lab.profiled", str(stacks))
         with Daemon(*options, runner=runner) as daemon:
             row = measure(
                 daemon,

@@ -1,1 +1,0 @@
-"""What scripts/demo and scripts/bench are made of; no part of the package."""

@@ -1,0 +1,1 @@
+"""What the scripts beside this package open: demo, bench. No part of tsheadroom."""
