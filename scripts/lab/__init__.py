@@ -1,1 +1,1 @@
-"""What the scripts beside this package open: demo, bench. No part of tsheadroom."""
+"""What the scripts beside this package open: bench, demo, simulate. No part of tsheadroom."""

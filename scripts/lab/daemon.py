@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from scripts.lab.traffic import ROOT
+from scripts.lab.door import ROOT
 from tests.tailnet import private
 from tsheadroom import status
 from tsheadroom.status import NoDaemon

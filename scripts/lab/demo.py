@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from scripts.lab import traffic
 from scripts.lab.daemon import short_directory
+from scripts.lab.door import ROOT
 from tests.tailnet import private
 from tsheadroom import status
 from tsheadroom.status import NoDaemon
@@ -42,7 +43,7 @@ _LAUNCH = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 )
 DIE_WITH_DEMO = [sys.executable, "-c", _LAUNCH] if sys.platform == "linux" else []
-KEEPER = traffic.ROOT / ".build" / "demo.pid"
+KEEPER = ROOT / ".build" / "demo.pid"
 
 
 class DemoFailed(Exception):
@@ -93,7 +94,7 @@ class Daemon:
         with self.log.open("wb") as errors, self.lines.open("wb") as lines:
             self.process = subprocess.Popen(
                 [*([] if outlives else DIE_WITH_DEMO), sys.executable, "-m", "tsheadroom", *words],
-                cwd=traffic.ROOT,
+                cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=lines,
                 stderr=errors,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lab.daemon import Daemon
+from scripts.lab.door import ROOT
 from scripts.lab.latency import Case, measure, size_name
-from scripts.lab.traffic import ROOT
 
 TURNS = 400
 WRITE_SECONDS = 10.0

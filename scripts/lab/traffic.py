@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from scripts.lab.door import ROOT
 from tsheadroom.workers.child import environment
 
 Body = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "tests" / "data"
 MODEL = "claude-sonnet-4-5-20250929"
 # About as long as a coding agent's own system prompt without its tools.

@@ -1,0 +1,1 @@
+"""The project's own commands; lab/ is what those in Python are made of."""

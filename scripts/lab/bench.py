@@ -1,0 +1,94 @@
+"""Measures the daemon on this machine: it starts `tsheadroom serve` by itself.
+
+Without a mode: warm turns of growing conversations at 55 KB, 213 KB and 1 MB, and of 16 at once,
+with the CPU time of daemon and workers and the memory before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.lab import crowd, latency, micro, profiling, traffic
+
+UNITS = {"KB": 1_000, "MB": 1_000_000}
+
+
+def case(text: str) -> latency.Case:
+    """A row, from 213KB or 213KBx16."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(KB|MB)(?:x(\d+))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a row such as 55KB or 213KBx16")
+    return latency.Case(round(float(found[1]) * UNITS[found[2]]), int(found[3] or 1))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Options after -- go to `tsheadroom serve`.",
+    )
+    parser.add_argument("traces", nargs="*", type=Path, metavar="TRACE",
+                        help="conversations to stitch together (default: tests/data)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print for machines")
+    parser.add_argument("--row", action="append", type=case, metavar="SIZE[xSESSIONS]",
+                        help="other rows than the usual, e.g. 2MB or 213KBx4")  # fmt: skip
+    parser.add_argument("--tailnet", action="store_true",
+                        help="the rows over a private tailnet instead of loopback")  # fmt: skip
+    parser.add_argument("--turns", type=int, default=40, help="measured turns a session")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--sessions", type=int, metavar="N",
+                      help="soak: N conversations take turns on --connections")  # fmt: skip
+    parser.add_argument("--connections", type=int, default=200, metavar="N")
+    mode.add_argument("--overload", action="store_true",
+                      help="twice the load that it carries, and the time after")  # fmt: skip
+    mode.add_argument("--leak", action="store_true",
+                      help="memory over 5,000 turns of 500 conversations")  # fmt: skip
+    mode.add_argument("--micro", action="store_true",
+                      help="split, hash, plan, splice alone, at 50 KB, 1 MB, 20 MB")  # fmt: skip
+    mode.add_argument("--profile", type=Path, metavar="FILE.svg",
+                      help="draw where the event loop's time goes")  # fmt: skip
+    return parser.parse_args(own_words())
+
+
+def own_words() -> list[str]:
+    return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+
+
+def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    traces = given.traces or sorted(traffic.DATA.glob("*.jsonl"))
+    if given.micro:
+        return micro.run(traces)
+    if given.sessions:
+        return crowd.soak(traces, given.sessions, given.connections, options)
+    if given.overload:
+        return crowd.overload(traces, options)
+    if given.leak:
+        return crowd.leak(traces, options)
+    if given.profile:
+        cases = given.row or [latency.Case(213_000)]
+        return profiling.run(traces, cases[0], given.profile, options)
+    return latency.run(
+        traces, given.row or list(latency.USUAL), given.turns, options, given.tailnet
+    )
+
+
+def main() -> None:
+    given = parse()
+    machine = {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+    }
+    text, found = run(given, tuple(sys.argv[2 + len(own_words()) :]))
+    if given.json:
+        print(json.dumps({"machine": machine, **found}, indent=1))
+        return
+    print("{cores} cores, load {load} before, Python {python}\n".format(**machine))
+    print(text)

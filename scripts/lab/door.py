@@ -1,0 +1,34 @@
+"""What a script does first: go on in the Python of .venv.
+
+Any Python 3 of the machine runs this, before anything is set up: standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv" / "bin" / "python"
+
+
+def in_venv() -> bool:
+    """True if this Python is the project's."""
+    return Path(sys.prefix) == ROOT / ".venv"
+
+
+def start_again_in_venv() -> NoReturn:
+    """Run this script with these arguments in .venv's Python, in place of this process."""
+    script = Path(sys.argv[0]).resolve()
+    os.execv(PYTHON, [str(PYTHON), str(script), *sys.argv[1:]])
+
+
+def use_venv() -> None:
+    """Go on in .venv's Python, or say what is missing."""
+    if in_venv():
+        return
+    if not PYTHON.exists():
+        sys.exit(f"scripts/{Path(sys.argv[0]).name}: run scripts/setup first")
+    start_again_in_venv()

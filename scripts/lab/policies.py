@@ -1,0 +1,109 @@
+"""What may be forwarded of a conversation: the policies that scripts/simulate compares."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from scripts.lab import traffic
+from scripts.lab.prompt_cache import Policy
+from scripts.lab.traffic import MODEL, Body
+from tsheadroom.compression import Answer, Compression
+from tsheadroom.conversations import Conversations
+from tsheadroom.settings import Settings
+from tsheadroom.summary import Summary
+from tsheadroom.workers import Job, Reply
+from tsheadroom.workers.child import held
+
+DEADLINE = 60.0  # seconds
+
+
+def as_it_is() -> Policy:
+    """Nothing is changed."""
+    return lambda now, body: body
+
+
+def reference() -> Policy:
+    """Headroom's default pipeline over the whole conversation, every turn."""
+    from headroom import compress  # seconds, and only with this policy
+
+    def forward(now: float, body: Body) -> Body:
+        result = compress(copy.deepcopy(body["messages"]), model=MODEL)
+        return {**body, "messages": result.messages} if result.tokens_saved > 0 else body
+
+    return forward
+
+
+class InlineWorkers:
+    """A pool of workers that is one worker's own code, in this process."""
+
+    def __init__(self) -> None:
+        from tsheadroom.workers.child.pipelines import Compressor  # imports Headroom: seconds
+
+        self._held = held.Conversations(Compressor({}))
+
+    def submit(self, job: Job) -> asyncio.Future[Reply]:
+        """The reply, at once."""
+        done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        done.set_result(msgspec.convert(self._held.turn(json.loads(job.payload)), Reply))
+        return done
+
+
+class InlineDaemon:
+    """The daemon's parts in this process, without sockets, processes or a disk."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._now = 1.0
+        conversations = Conversations(directory=None, clock=lambda: self._now)
+        self._compression = Compression(conversations, InlineWorkers(), deadline=DEADLINE)
+        self._loop = asyncio.new_event_loop()
+
+    def __call__(self, now: float, body: Body) -> Body:
+        """What is forwarded of a request."""
+        self._now = 1.0 + now
+        metadata = {"provider": "anthropic", "model": MODEL}
+        raw = traffic.dumps({"metadata": metadata, "request_body": body})
+        summary = Summary()
+        answer = self._loop.run_until_complete(self._answer(raw, summary))
+        if summary.notes.get("forms_refused") or summary.notes.get("forms_not_spliced"):
+            sys.exit(f"a form was refused: {summary.notes}")
+        got = json.loads(answer.body)
+        forwarded: Body = got["request_body"] if got["action"] == "modify" else body
+        return forwarded
+
+    async def _answer(self, raw: bytes, summary: Summary) -> Answer:
+        with self._compression.delivery() as delivery:
+            answer = await self._compression.answer(raw, self._settings, summary, delivery)
+            delivery.arrived()
+            return answer
+
+
+def ours(**changes: Any) -> Callable[[], Policy]:
+    """The daemon with other settings than the defaults."""
+    return lambda: InlineDaemon(Settings(**changes))
+
+
+NOTHING = {"folds": False, "gutter": False, "terminal": False, "json": False, "lossless": False}
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "as it is": as_it_is,
+    "reference": reference,
+    "ours": ours(),
+    "folds only": ours(**{**NOTHING, "folds": True}),
+    "folds of 8 lines only": ours(**{**NOTHING, "folds": True, "fold_min_lines": 8}),
+    "gutter only": ours(**{**NOTHING, "gutter": True}),
+    "headroom, terminal, json only": ours(folds=False, gutter=False),
+    "lossy": ours(lossy=True),
+    "rewrite cold": ours(rewrite="cold"),
+    "rewrite cost": ours(rewrite="cost"),
+    "rewrite always": ours(rewrite="always"),
+    "lossy, rewrite cold": ours(lossy=True, rewrite="cold"),
+    "lossy, rewrite cost": ours(lossy=True, rewrite="cost"),
+}
+USUAL = ["as it is", "reference", "ours", "rewrite cost", "rewrite always"]
