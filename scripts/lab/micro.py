@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
         assert isinstance(call, Call)
         prints = Fingerprints.of(call)
         steps: dict[str, Callable[[], object]] = {
-            "split": lambda data=data: read(data),  # type: ignore[misc]
-            "hash": lambda call=call: Fingerprints.of(call),  # type: ignore[misc]
+            "split": partial(read, data),
+            "hash": partial(Fingerprints.of, call),
             "plan": _plan(call, prints),
             "splice": _splice(call),
         }
