@@ -53,7 +53,8 @@ def instructions() -> list[tuple[str, str]]:
     """The Dockerfile's instructions, continuation lines joined, comments gone."""
     lines = [li for li in DOCKERFILE.read_text().splitlines() if not li.lstrip().startswith("#")]
     text = "\n".join(lines).replace("\\\n", " ")
-    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]  # type: ignore[misc]
+    words = [line.split(None, 1) for line in text.splitlines() if line.strip()]
+    return [(name, rest) for name, rest in words]
 
 
 def test_the_unit_runs_the_command_with_options_that_it_knows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ def test_a_crash_before_the_rename_leaves_the_old_file(
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(settings.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(SettingsNotWritten, match="No space left"):
         store.update(b'{"protect_recent": 8}')
     assert store.path.read_bytes() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import resource
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -27,7 +28,7 @@ def zstd(data: bytes, *, sized: bool = True, checksum: bool = False) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
-CODINGS = {
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "zstd": zstd,
 }

@@ -66,7 +66,7 @@ def _json() -> str:
 OUTPUTS = {
     "log": LOG,
     "search": _search(),
-    "html": pydoc.html.docmodule(json),  # type: ignore[no-untyped-call]
+    "html": pydoc.html.docmodule(json),
     "base64": f"icon:\n{base64.b64encode(RANDOM.randbytes(9000)).decode()}\nend",
     "json": _json(),
 }

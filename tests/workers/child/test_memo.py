@@ -23,7 +23,11 @@ def test_what_is_kept_is_bounded_and_the_least_used_goes_first() -> None:
     memo, made = Memo(limit=3000), []
 
     def ask(text: str) -> None:
-        memo.get("", text, lambda: made.append(text) or "r" * 800, len)
+        def make() -> str:
+            made.append(text)
+            return "r" * 800
+
+        memo.get("", text, make, len)
 
     for text in ("first", "second", "first", "third", "fourth", "first"):
         ask(text)
