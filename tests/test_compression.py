@@ -67,10 +67,13 @@ class Workers:
         if isinstance(said, Exception):
             future.set_exception(said)
         elif said is not None:
-            asyncio.get_running_loop().call_later(
-                0.01, lambda: future.done() or future.set_result(said)
-            )
+            asyncio.get_running_loop().call_later(0.01, _give, future, said)
         return future
+
+
+def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
+    if not future.done():
+        future.set_result(reply)
 
 
 def conversation(results: int, **more: object) -> bytes:

@@ -15,7 +15,8 @@ from scripts.lab.latency import size_name
 from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, Fingerprints, read
-from tsheadroom.conversations import Conversations
+from tsheadroom.conversations import Conversations, Told, Turn
+from tsheadroom.conversations.lineage import Chains
 from tsheadroom.settings import Settings
 
 SIZES = (50_000, 1_000_000, 20_000_000)
@@ -63,8 +64,15 @@ def _plan(call: Call, prints: Fingerprints) -> Callable[[], object]:
     """Find a conversation that is known up to its last two messages."""
     request = policy.request_of(call, prints, Settings())
     conversations = Conversations(directory=None)
-    conversations.record(conversations.begin(request), {})
-    return lambda: conversations.begin(request)
+
+    def begin() -> Turn:
+        chains = Chains(request.scope, request.digests, request.by_model)
+        turn = conversations.begin(request, chains, Told())
+        assert isinstance(turn, Turn)  # there is no disk to ask
+        return turn
+
+    conversations.record(begin(), {})
+    return begin
 
 
 def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.test_compression import Workers, conversation, shorten
 from tsheadroom import compression
+from tsheadroom.aperture import encoding
 from tsheadroom.conversations import Conversations
 from tsheadroom.metrics import Metrics
 from tsheadroom.settings import SettingsStore
@@ -143,7 +144,7 @@ async def test_an_answer_that_cannot_be_coded_is_an_allow_and_a_lost_turn(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(hook_module.encoding, fails, broken)
+        patch.setattr(encoding, fails, broken)
         patch.setattr(hook_module, "MIN_GZIP", 1)
         assert await site.ask(conversation(1)) == ALLOW
     assert site.ended() == (1, 1, 0)

@@ -204,7 +204,7 @@ async def test_workers_with_a_model_are_not_forked(
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kompress.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "tsheadroom[ml]" in kompress.missing(kompress.DEFAULT)
 
 
@@ -213,7 +213,7 @@ def test_weights_are_found_by_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(kompress.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert model in kompress.missing(model)
     tiny_model.install(tmp_path, model)
     assert not kompress.missing(model)
