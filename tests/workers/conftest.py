@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.support import STANDIN, MakePool, bad_child
+from tests.workers.support import STANDIN, MakePool, bad_child, children, until
 from tsheadroom.workers import Pool
 
 
@@ -15,6 +15,7 @@ from tsheadroom.workers import Pool
 async def make_pool() -> AsyncIterator[MakePool]:
     """Pools of stand-in children, forked unless told otherwise; closed at the end."""
     pools: list[Pool] = []
+    before = children()
 
     def make(*how: str, size: int = 1, **options: Any) -> Pool:
         if how:
@@ -28,3 +29,5 @@ async def make_pool() -> AsyncIterator[MakePool]:
     yield make
     for pool in pools:
         await pool.close(grace=0.2)
+    # What a killed child leaves is waited for while the loop runs; the next test looks for it.
+    await until(lambda: children() <= before)

@@ -16,6 +16,9 @@ from tsheadroom.workers import Job, Pool
 HERE = Path(__file__).parent
 STANDIN = str(HERE / "standin.py")
 
+PATIENCE = 120.0
+"""Seconds until a test counts as hung: twice what a worker's start may take."""
+
 MakePool = Callable[..., Pool]
 
 
@@ -47,9 +50,9 @@ def job(*texts: str, key: str = "c", model: str = "m", context: int = 0, **more:
     return Job(key, json.dumps(payload).encode(), context)
 
 
-async def until(condition: Callable[[], bool], what: str = "") -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that another process brings about; the limit is for a hung test only."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 (the event is in another process)
             await asyncio.sleep(0.005)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.workers import tiny_model
-from tests.workers.support import MakePool, children, started
+from tests.workers.support import PATIENCE, MakePool, children, started, until
 from tests.workers.test_real_child import listing
 from tsheadroom.workers import Job
 from tsheadroom.workers.child import environment, kompress
@@ -78,7 +78,7 @@ class Child:
         return str(forms[0]["edits"][0]["text"]) if forms else text
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=PATIENCE)
 
 
 def child(cache: Path, **options: Any) -> Iterator[Child]:
@@ -200,7 +200,7 @@ async def test_workers_with_a_model_are_not_forked(
     assert len(reply.forms[0].edits[0].text) < len(PROSE)
     assert len(pool.pids) == 1
     assert "lack the text model" not in caplog.text
-    assert children() - before == set(pool.pids)
+    await until(lambda: children() - before == set(pool.pids))
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
