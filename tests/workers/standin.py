@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -70,6 +71,9 @@ def misbehave(model: str) -> None:
             pass
     elif model.startswith("sleep:"):
         time.sleep(float(model.removeprefix("sleep:")))
+    elif model.startswith("until:"):  # a file is there
+        while not Path(model.removeprefix("until:")).exists():
+            time.sleep(0.005)
     elif model == "eat":
         hoard = []
         while True:
@@ -103,6 +107,8 @@ class Compressor:
         self.options = options
 
     def warm_up(self) -> None:
+        if self.options.get("hang"):
+            time.sleep(600)
         if self.options.get("broken"):
             raise ImportError("no Headroom here")
         if self.options.get("threads"):

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.workers.support import MakePool, children, job, started, until
-from tsheadroom.workers import NoWorker, PoolBusy, PoolClosed, UnknownBase, WorkerFailed
+from tests.workers.support import PATIENCE, MakePool, children, job, started, until
+from tsheadroom.workers import (
+    NoWorker,
+    Pool,
+    PoolBusy,
+    PoolClosed,
+    Reply,
+    UnknownBase,
+    WorkerFailed,
+)
 from tsheadroom.workers import launch as launch_module
 from tsheadroom.workers import pool as pool_module
 from tsheadroom.workers import slot as slot_module
@@ -38,6 +48,18 @@ async def test_no_worker_is_told_at_once(make_pool: MakePool) -> None:
     await pool.submit(job("a"))
 
 
+async def answer_within_the_cap(pool: Pool) -> Reply:
+    """An answer; a busy machine may let some calls miss a cap that is short."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            await until(lambda: pool.ready)
+            try:
+                return await pool.submit(job("a"))
+            except WorkerFailed as error:
+                if error.error_type != "cap":
+                    raise
+
+
 async def test_a_hung_call_ends_at_the_hard_cap(make_pool: MakePool) -> None:
     pool = await started(make_pool(max_compress=0.3))
     pid = pool.pids[-1]
@@ -47,7 +69,7 @@ async def test_a_hung_call_ends_at_the_hard_cap(make_pool: MakePool) -> None:
         assert (caught.value.error_type, caught.value.killed) == ("cap", True)
         await until(lambda: pool.ready)
     assert pid not in children()
-    assert (await pool.submit(job("a"))).forms
+    assert (await answer_within_the_cap(pool)).forms
 
 
 @pytest.mark.parametrize("fork", [True, False])
@@ -63,7 +85,10 @@ async def test_a_crash_fails_its_call_only(make_pool: MakePool, fork: bool) -> N
     assert (await pool.submit(job("a", key="bad"))).forms
 
 
-async def test_who_waits_behind_a_crash_is_served_by_the_next_worker(make_pool: MakePool) -> None:
+async def test_who_waits_behind_a_crash_is_served_by_the_next_worker(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "REPLACE_PATIENCE", 600.0)
     pool = await started(make_pool())
     crash = pool.submit(job("a", model="crash"))
     behind = [pool.submit(job("b")) for _ in range(5)]
@@ -145,15 +170,17 @@ async def test_a_slow_conversation_does_not_hold_up_others(make_pool: MakePool) 
 
 
 async def test_a_second_waiting_call_of_a_small_conversation_spills_at_once(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
     pool = await started(make_pool(size=2))
     home = (await pool.submit(job("a"))).slot
-    slow = pool.submit(job("a", model="sleep:0.3"))
+    go = tmp_path / "go"
+    slow = pool.submit(job("a", model=f"until:{go}"))
     waits = pool.submit(job("a"))
     assert (await pool.submit(job("a"))).slot != home
     assert not waits.done()
+    go.touch()
     assert (await waits).slot == home
     assert (await slow).slot == home
 
@@ -168,10 +195,20 @@ async def test_a_long_conversation_waits_rather_than_moves(
     assert {reply.slot for reply in await asyncio.gather(*calls)} == {home}
 
 
-async def test_without_affinity_any_free_worker_serves(make_pool: MakePool) -> None:
+async def test_without_affinity_any_free_worker_serves(make_pool: MakePool, tmp_path: Path) -> None:
     pool = await started(make_pool(size=2, affinity=False))
-    calls = [pool.submit(job("a", model="sleep:0.2")) for _ in range(4)]
-    assert sorted(reply.slot for reply in await asyncio.gather(*calls)) == [0, 0, 1, 1]
+    home = (await pool.submit(job("a"))).slot
+    at_home, elsewhere = [
+        pool.submit(job("a", model=f"until:{tmp_path / name}")) for name in ("home", "elsewhere")
+    ]
+    waiting = [pool.submit(job("a")) for _ in range(2)]
+    assert pool.stats.waiting == 2
+    (tmp_path / "elsewhere").touch()
+    slots = [reply.slot for reply in await asyncio.gather(elsewhere, *waiting)]
+    assert slots == [1 - home] * 3
+    assert not at_home.done()
+    (tmp_path / "home").touch()
+    assert (await at_home).slot == home
 
 
 async def test_a_full_queue_refuses_at_once(
@@ -199,14 +236,16 @@ async def test_waiting_bytes_are_bounded(
     assert (await pool.submit(job("x" * 4000))).forms
 
 
-async def test_a_cancelled_call_that_waits_is_dropped(make_pool: MakePool) -> None:
+async def test_a_cancelled_call_that_waits_is_dropped(make_pool: MakePool, tmp_path: Path) -> None:
     pool = await started(make_pool())
-    slow = pool.submit(job("a", model="sleep:0.2"))
+    go = tmp_path / "go"
+    slow = pool.submit(job("a", model=f"until:{go}"))
     dropped = pool.submit(job("a", key="dropped"))
     kept = pool.submit(job("a"))
     dropped.cancel()
     await asyncio.sleep(0)
     assert pool.stats.waiting == 1
+    go.touch()
     await slow
     await kept
     assert pool.stats.hits == 2
@@ -226,36 +265,42 @@ async def test_a_cancelled_call_that_was_sent_runs_on(make_pool: MakePool) -> No
 async def test_closing_fails_everybody_at_once(make_pool: MakePool) -> None:
     pool = await started(make_pool())
     calls = [pool.submit(job("a", model="hang")), *(pool.submit(job("a")) for _ in range(3))]
+    pids = set(pool.pids)
     closing = asyncio.create_task(pool.close(grace=0.2))
     await asyncio.sleep(0)
     assert all(isinstance(call.exception(), PoolClosed) for call in calls)
     with pytest.raises(PoolClosed):
         pool.submit(job("a"))
     await closing
-    assert children() == set()
+    assert not pids & children()
 
 
-async def test_closing_ends_children_gently(
-    make_pool: MakePool, caplog: pytest.LogCaptureFixture
-) -> None:
-    pool = await started(make_pool("echo", size=2))
-    await pool.close(grace=30)
-    assert children() == set()
+async def test_closing_ends_children_gently(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = await started(make_pool("ends-well", str(tmp_path), size=2))
+    pids = set(pool.pids)
+    await pool.close(grace=PATIENCE)
+    assert not pids & children()
+    assert {int(path.name) for path in tmp_path.iterdir()} == pids
 
 
 async def test_closing_kills_a_child_that_stays(make_pool: MakePool) -> None:
     pool = await started(make_pool("ignores-the-end"))
+    pids = set(pool.pids)
     await pool.close(grace=0.1)
-    assert children() == set()
+    assert not pids & children()
 
 
-async def test_closing_while_starting_leaves_nothing(make_pool: MakePool) -> None:
-    for options in ({"fork": True}, {"fork": False}):
-        pool = make_pool(size=3, **options)
-        await pool.start()
-        await asyncio.sleep(0.02)
-        await pool.close(grace=5)
-        await until(lambda: children() == set())
+@pytest.mark.parametrize("hang", [True, False])
+@pytest.mark.parametrize("fork", [True, False])
+async def test_closing_while_starting_leaves_nothing(
+    make_pool: MakePool, fork: bool, hang: bool
+) -> None:
+    pool = make_pool(size=3, fork=fork, options={"hang": hang})
+    await pool.start()
+    await until(lambda: bool(children()))
+    # One that hangs never gets ready; the others may be anywhere on their way.
+    await pool.close(grace=0.2 if hang else PATIENCE)
+    await until(lambda: children() == set())
 
 
 async def test_the_last_workers_death_fails_who_waits(
@@ -288,9 +333,12 @@ async def test_a_slow_call_is_logged(
     monkeypatch.setattr(slot_module, "SLOW_CALL", 0.1)
     pool = await started(make_pool())
     await pool.submit(job("a", model="sleep:0.15"))
+    monkeypatch.setattr(slot_module, "SLOW_CALL", 600.0)
+    await pool.submit(job("a"))
     (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("slow call")]
-    assert line.startswith("slow call slot=0 seconds=0.")
-    assert line.endswith("cold=true")
+    found = re.fullmatch(r"slow call slot=0 seconds=(\d+\.\d) cold=true", line)
+    assert found
+    assert float(found[1]) >= 0.1
 
 
 async def test_a_delta_continues_what_the_child_holds(make_pool: MakePool) -> None:
@@ -311,6 +359,7 @@ async def test_the_same_failure_is_told_once(
     make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch_module, "BACKOFF_LAST", 0.01)
+    monkeypatch.setattr(pool_module, "SAME_FAILURE_SECONDS", 3600.0)
     pool = make_pool("exit", size=3)
     await pool.start()
     await until(lambda: pool.stats.restarts >= 6)
