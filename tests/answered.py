@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tsheadroom.compression import Answer, Compression
 from tsheadroom.settings import Settings
-from tsheadroom.summary import Summary
+from tsheadroom.telemetry.record import Summary
+from tsheadroom.turns.turns import Answer, Compression
 
 
 async def answered(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tsheadroom import cli
+from tsheadroom.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 PARITY = ROOT / "docs" / "parity.md"

@@ -17,7 +17,7 @@ import click
 import pytest
 import yaml
 
-from tsheadroom import cli
+from tsheadroom.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "tsheadroom.service"

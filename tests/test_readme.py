@@ -10,7 +10,7 @@ import click
 import pytest
 
 from tests.served import Served
-from tsheadroom import cli
+from tsheadroom.cli import main as cli
 from tsheadroom.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tsheadroom import __version__, gauges
+from tsheadroom import __version__
+from tsheadroom.cli.ask import SOCKET_NAME
 from tsheadroom.conversations import Conversations
-from tsheadroom.conversations.store import StoreError
-from tsheadroom.conversations.sweep import SWEEP_EVERY_S
+from tsheadroom.conversations.store.sqlite import StoreError
+from tsheadroom.conversations.store.sweep import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.lines import LineOutput
 from tsheadroom.memory import trim_for_ever
-from tsheadroom.metrics import Metrics
 from tsheadroom.settings import Settings, SettingsStore
-from tsheadroom.status import SOCKET_NAME
 from tsheadroom.tailnet import Node, NodeOptions, StateDirectory
+from tsheadroom.telemetry import gauges
+from tsheadroom.telemetry.series import Metrics
+from tsheadroom.telemetry.verbose import LineOutput
 from tsheadroom.web.access import Access
 from tsheadroom.web.app import make_app, make_runner
 from tsheadroom.web.config import ConfigPage

@@ -23,8 +23,8 @@ from types import TracebackType
 
 from scripts.lab.door import ROOT
 from tests.tailnet import private
-from tsheadroom import status
-from tsheadroom.status import NoDaemon
+from tsheadroom.cli import ask as status
+from tsheadroom.cli.ask import NoDaemon
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0

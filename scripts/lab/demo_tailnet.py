@@ -18,8 +18,8 @@ from typing import IO, Any
 from scripts.lab.daemon import short_directory
 from scripts.lab.door import ROOT
 from tests.tailnet import private
-from tsheadroom import status
-from tsheadroom.status import NoDaemon
+from tsheadroom.cli import ask as status
+from tsheadroom.cli.ask import NoDaemon
 
 HOST = "tsheadroom"
 START_SECONDS = 90.0  # a loaded machine warms up the workers in ten
@@ -72,7 +72,7 @@ class Daemon:
 
     def __init__(self, control_url: str, directory: Path, *, outlives: bool) -> None:
         self.log = directory / "tsheadroom.log"
-        self.lines = directory / "tsheadroom.lines"
+        self.lines = directory / "tsheadroom.telemetry.verbose"
         self.state = directory / "state"
         words = ["serve", "-v", "--hostname", HOST, "--control-url", control_url]
         words += ["--state-dir", str(self.state), "--pool-size", "2"]

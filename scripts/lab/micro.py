@@ -12,12 +12,12 @@ from typing import Any
 from scripts.lab import traffic
 from scripts.lab.growing import Growing
 from scripts.lab.latency import size_name
-from tsheadroom import policy
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, Fingerprints, read
 from tsheadroom.conversations import Conversations, Told, Turn
-from tsheadroom.conversations.lineage import Chains
+from tsheadroom.conversations.branches import Chains
 from tsheadroom.settings import Settings
+from tsheadroom.turns import rules as policy
 
 SIZES = (50_000, 1_000_000, 20_000_000)
 LEAST_RUNS = 5

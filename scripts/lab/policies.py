@@ -14,12 +14,12 @@ import msgspec
 from scripts.lab import traffic
 from scripts.lab.prompt_cache import Policy
 from scripts.lab.traffic import MODEL, Body
-from tsheadroom.compression import Answer, Compression
+from tsheadroom.child import held
 from tsheadroom.conversations import Conversations
 from tsheadroom.settings import Settings
-from tsheadroom.summary import Summary
+from tsheadroom.telemetry.record import Summary
+from tsheadroom.turns.turns import Answer, Compression
 from tsheadroom.workers import Job, Reply
-from tsheadroom.workers.child import held
 
 DEADLINE = 60.0  # seconds
 
@@ -44,7 +44,7 @@ class InlineWorkers:
     """A pool of workers that is one worker's own code, in this process."""
 
     def __init__(self) -> None:
-        from tsheadroom.workers.child.pipelines import Compressor  # imports Headroom: seconds
+        from tsheadroom.child.compress.compressor import Compressor  # imports Headroom: seconds
 
         self._held = held.Conversations(Compressor({}))
 

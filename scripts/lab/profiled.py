@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from tsheadroom.cli import main
+from tsheadroom.cli.main import main
 
 INTERVAL = 0.001  # seconds
 DEPTH = 60

@@ -26,7 +26,7 @@ from scripts.lab import prompt_cache, traffic
 from scripts.lab.policies import POLICIES, USUAL
 from scripts.lab.price_plot import plot
 from scripts.lab.prompt_cache import TABLES, Bill, percent
-from tsheadroom.workers.child import environment
+from tsheadroom.child import environment
 
 
 def simulate(arguments: argparse.Namespace) -> dict[str, dict[str, Bill]]:

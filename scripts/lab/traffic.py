@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lab.door import ROOT
-from tsheadroom.workers.child import environment
+from tsheadroom.child import environment
 
 Body = dict[str, Any]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.aperture.test_split import is_clean, json_values, spell, spellings
+from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
 

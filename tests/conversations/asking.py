@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tsheadroom.conversations import Conversations, Request, Told, Turn
-from tsheadroom.conversations.decisions import Form
-from tsheadroom.conversations.lineage import Chains
+from tsheadroom.conversations.branches import Chains
+from tsheadroom.conversations.forms import Form
 
 
 def begin(ledger: Conversations, request: Request) -> Turn:

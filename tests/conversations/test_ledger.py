@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conversations.asking import begin, record
-from tsheadroom.aperture.fingerprints import digest
+from tsheadroom.aperture.digests import digest
 from tsheadroom.conversations import Conversations, Request, Status, Told, Turn
-from tsheadroom.conversations.decisions import Edit, Form
-from tsheadroom.conversations.lineage import Chains, Lineage, Lineages
-from tsheadroom.conversations.store import Line, Record, Store
-from tsheadroom.conversations.sweep import sweep
+from tsheadroom.conversations.branches import Chains, Lineage, Lineages
+from tsheadroom.conversations.forms import Edit, Form
+from tsheadroom.conversations.store.sqlite import Line, Record, Store
+from tsheadroom.conversations.store.sweep import sweep
 
 
 def request(words: str, **more: object) -> Request:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.conversations.asking import begin
-from tsheadroom.aperture.fingerprints import digest
+from tsheadroom.aperture.digests import digest
 from tsheadroom.conversations import Conversations, Request, Status, Turn
-from tsheadroom.conversations.decisions import Edit, Form
-from tsheadroom.conversations.lineage import Lineages
+from tsheadroom.conversations.branches import Lineages
+from tsheadroom.conversations.forms import Edit, Form
 
 Words = tuple[str, ...]
 View = tuple[tuple[str, bytes], ...]  # each item with the name of its form, b"" for the original

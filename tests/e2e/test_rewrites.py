@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conversation import Body, call, dumps, marked, plain
-from tests.conversations.test_plan import numbered
 from tests.served import Served
+from tests.turns.test_rewrites import numbered
 
 VIEW = 2  # the item that holds the view that is superseded
 REWRITTEN_AT = 4  # the turn after the one that brought the later copy

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tsheadroom.metrics import Metrics
 from tsheadroom.settings import Settings, SettingsStore, merge
+from tsheadroom.telemetry.series import Metrics
 from tsheadroom.web.access import DEFAULT_CAPABILITY, Access
 from tsheadroom.web.app import make_app, make_runner
 from tsheadroom.web.config import ConfigPage

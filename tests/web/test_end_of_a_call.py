@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.test_compression import Workers, conversation, shorten
-from tsheadroom import compression
-from tsheadroom.aperture import encoding
+from tests.turns.test_turns import Workers, conversation, shorten
 from tsheadroom.conversations import Conversations
-from tsheadroom.metrics import Metrics
 from tsheadroom.settings import SettingsStore
+from tsheadroom.telemetry.series import Metrics
+from tsheadroom.turns import turns as compression
+from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
 from tsheadroom.web.app import make_runner
 from tsheadroom.web.hook import Hook, HookOptions

@@ -343,7 +343,7 @@ async def test_a_slow_call_is_logged(
 
 async def test_a_delta_continues_what_the_child_holds(make_pool: MakePool) -> None:
     from tests.workers.support import item
-    from tsheadroom.workers.protocol import chain, form_token
+    from tsheadroom.child.protocol import chain, form_token
 
     pool = await started(make_pool())
     reply = await pool.submit(job("ABC", "def"))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.workers.support import MakePool, started
+from tsheadroom.child.environment import OFFLINE
 from tsheadroom.workers import Job
-from tsheadroom.workers.child.environment import OFFLINE
 from tsheadroom.workers.launch import CHILD
 
 ROWS = json.dumps([{"id": at, "name": f"row {at}", "status": "ok"} for at in range(100)], indent=1)

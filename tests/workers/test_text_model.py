@@ -21,8 +21,9 @@ import pytest
 from tests.workers import tiny_model
 from tests.workers.support import PATIENCE, MakePool, children, started, until
 from tests.workers.test_real_child import listing
+from tsheadroom.child import environment
+from tsheadroom.child.headroom import kompress
 from tsheadroom.workers import Job
-from tsheadroom.workers.child import environment, kompress
 from tsheadroom.workers.launch import CHILD
 
 PACKAGES = Path(__file__).parents[2] / ".venv" / "ml"

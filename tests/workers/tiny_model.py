@@ -11,7 +11,7 @@ import json
 import struct
 from pathlib import Path
 
-from tsheadroom.workers.child import kompress
+from tsheadroom.child.headroom import kompress
 
 KEPT = ["seven", "wizards", "box", "quietly", "near", "old", "river", "bank"]
 DROPPED = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while"]

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from tsheadroom.aperture import fingerprints, split
-from tsheadroom.aperture.bodies import Shape, shape_of
+from tsheadroom.aperture import digests as fingerprints
+from tsheadroom.aperture import slices as split
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.providers.shapes import Shape, shape_of
 
 # Paths of provider endpoints that look at a conversation without continuing it.
 _NOT_TURNS = ("count_tokens", "countTokens", "token-count", "input_tokens")

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from tsheadroom.aperture.fingerprints import DIGEST_BYTES
-from tsheadroom.conversations.decisions import Form
-from tsheadroom.conversations.lineage import Chains, Delivery, Lineage, Lineages
-from tsheadroom.conversations.store import Line, Record, Store
-from tsheadroom.conversations.sweep import sweep
+from tsheadroom.aperture.digests import DIGEST_BYTES
+from tsheadroom.conversations.branches import Chains, Delivery, Lineage, Lineages
+from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.store.sqlite import Line, Record, Store
+from tsheadroom.conversations.store.sweep import sweep
 
 log = logging.getLogger(__name__)
 

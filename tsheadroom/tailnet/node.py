@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 from tsheadroom.tailnet.listener import Listener
 from tsheadroom.tailnet.localapi import LocalApi, Peer, Status
 from tsheadroom.tailnet.logpipe import LogPipe
-from tsheadroom.tailnet.native import (
-    Loopback,
-    NativeNode,
-    NodeFailed,
-    in_thread,
-    load_library,
-)
+from tsheadroom.tailnet.native import Loopback, NativeNode, NodeFailed, in_thread, load_library
 from tsheadroom.tailnet.statedir import StateDirectory
 from tsheadroom.tailnet.watch import Watch
 from tsheadroom.tailnet.whois import Whois

@@ -12,15 +12,15 @@ from typing import TextIO
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from tsheadroom.aperture import encoding
 from tsheadroom.aperture.answer import ALLOW
-from tsheadroom.compression import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
 from tsheadroom.conversations import Conversations
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.metrics import Gauge, Metrics
 from tsheadroom.settings import SettingsStore
-from tsheadroom.summary import Outcome, Summary
-from tsheadroom.web.usage import BillingCollector
+from tsheadroom.telemetry.billed import BillingCollector
+from tsheadroom.telemetry.record import Outcome, Summary
+from tsheadroom.telemetry.series import Gauge, Metrics
+from tsheadroom.turns.turns import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
+from tsheadroom.web import codings as encoding
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from tsheadroom.metrics import CONTENT_TYPE, Metrics
+from tsheadroom.telemetry.series import CONTENT_TYPE, Metrics
 
 
 class MetricsPage:

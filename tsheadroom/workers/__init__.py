@@ -13,7 +13,7 @@ from .errors import (
 )
 from .messages import Edit, Form, Pointer, Reply
 from .pool import Pool, PoolStats
-from .waiting import Job
+from .queues import Job
 
 __all__ = [
     "Edit",

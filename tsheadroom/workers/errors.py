@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from tsheadroom.child.protocol import BAD_REQUEST
 from tsheadroom.errors import TsheadroomError
-
-from .protocol import BAD_REQUEST
 
 SHUTDOWN = "shutdown"
 """error_type of a call that the end of the pool cut off."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from .forking import CannotForkError, ForkLauncher
 from .launch import Child, ExecLauncher, Launcher
-from .process import Spawned
-from .spawner import CannotForkError, ForkLauncher
+from .worker import Spawned
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .child import environment
-from .errors import SpawnFailed
-from .process import Spawned
+from tsheadroom.child import environment
 
-CHILD = Path(__file__).with_name("child") / "main.py"
+from .errors import SpawnFailed
+from .worker import Spawned
+
+CHILD = Path(__file__).parents[1] / "child" / "main.py"
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
 """Private memory of one worker: eight times what a warm one with full caches has, and two of

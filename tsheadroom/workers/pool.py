@@ -13,9 +13,9 @@ from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .fallback import BestLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, Child
 from .messages import Reply
-from .process import READY_SECONDS
+from .queues import Homes, Job, Queues, Waiter
 from .slot import RSS_LIMIT, Rules, Slot
-from .waiting import Homes, Job, Queues, Waiter
+from .worker import READY_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tsheadroom.child.protocol import BAD_REQUEST, UNKNOWN_BASE
+
 from .errors import SpawnFailed, UnknownBase, WorkerFailed
 from .launch import Launcher, backoff
 from .messages import Envelope, Reply
-from .process import Outcome, Worker
-from .protocol import BAD_REQUEST, UNKNOWN_BASE
+from .worker import Outcome, Worker
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,110 @@
+"""A conversation for tests: calls and outputs go in, what was forwarded is kept and checked."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tsheadroom.child.compress.compressor import Compressor, Result
+from tsheadroom.texts import pointers
+
+EXACT = {"gutter", "fold", "padded", "repeat"}  # what `expand` undoes to the letter
+
+
+def numbered(lines: list[str], first: int = 1) -> str:
+    """As Claude Code's Read prints a file."""
+    return "\n".join(f"{at:>6}→{line}" for at, line in enumerate(lines, first))
+
+
+def source(count: int, name: str = "line") -> list[str]:
+    return [f"    {name}_{at} = compute({at}, scale={at * 7})" for at in range(count)]
+
+
+class Talk:
+    """Grows item by item; `items` are the originals, `sent` what the provider got."""
+
+    def __init__(self, compressor: Compressor, config: dict[str, Any]) -> None:
+        self.conversation = compressor.conversation()
+        self.config = config
+        self.items: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
+        self.last = Result()
+        self._calls = 0
+
+    def turn(
+        self,
+        tool: str,
+        inputs: dict[str, Any],
+        text: str,
+        *,
+        error: bool = False,
+        **config: Any,
+    ) -> str:
+        """One call and its output; returns what was forwarded for the output."""
+        self._calls += 1
+        call = f"toolu_{self._calls}"
+        use = {"kind": "tool_use", "call": call, "name": tool, "input": inputs}
+        slot = ["content", 0]
+        part = {"kind": "tool_result", "slot": slot, "call": call, "text": text, "error": error}
+        self.add(
+            [
+                {"role": "assistant", "context": True, "parts": [use]},
+                {"role": "user", "context": False, "parts": [part]},
+            ],
+            **config,
+        )
+        return str(self.sent[-1]["parts"][0]["text"])
+
+    def add(self, items: list[dict[str, Any]], **config: Any) -> Result:
+        start = len(self.items)
+        self.items += items
+        self.sent += copy.deepcopy(items)
+        before = copy.deepcopy(items)
+        self.last = self.conversation.compress(items, "claude-sonnet-4-5", self.config | config)
+        assert items == before, "the input is not ours to change"
+        for form in self.last.forms:
+            index = start + form["item"]
+            for edit in form["edits"]:
+                part = self._part(index, edit["slot"])
+                self._check(index, edit, str(part["text"]))
+        return self.last
+
+    def read(self, path: str, text: str, **config: Any) -> str:
+        return self.turn("Read", {"file_path": path}, text, **config)
+
+    def run(self, command: str, text: str, *, error: bool = False) -> str:
+        return self.turn("Bash", {"command": command}, text, error=error)
+
+    def write(self, path: str, text: str, *, error: bool = False) -> None:
+        said = "It failed." if error else f"File created at {path}"
+        self.turn("Write", {"file_path": path, "content": text}, said, error=error)
+
+    def _part(self, index: int, slot: list[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = next(
+            part for part in self.sent[index]["parts"] if part.get("slot") == slot
+        )
+        return found
+
+    def lookup(self, item: int, slot: list[Any], call: str) -> str | None:
+        """The outgoing text of a slot, as the daemon finds it."""
+        for part in self.sent[item]["parts"]:
+            if part.get("call") == call and slot[0] == "input" and part["kind"] == "tool_use":
+                value: Any = part
+                for key in slot:
+                    value = value[key]
+                return str(value)
+            if part.get("slot") == slot and part.get("call", "") == call:
+                return str(part["text"])
+        return None
+
+    def _check(self, index: int, edit: dict[str, Any], original: str) -> None:
+        """Every form in every test: smaller, verified, and undone from what was sent alone."""
+        assert len(edit["text"]) < len(original)
+        assert pointers.verify(edit, original, self.lookup)
+        part = self._part(index, edit["slot"])
+        part["text"] = edit["text"]
+        names = set(edit["transforms"])
+        if part["kind"] == "tool_result" and names <= EXACT | {"terminal", "json"}:
+            rest = [name for name in edit["transforms"] if name in ("terminal", "json")]
+            restored = pointers.expand(self.sent, index, part["call"], edit["transforms"])
+            assert restored == pointers.shown(original, rest)

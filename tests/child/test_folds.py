@@ -1,0 +1,280 @@
+"""Lines that stand earlier become a pointer, and everything that must not, does not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.child.conftest import NewTalk
+from tests.child.talk import numbered, source
+
+FILE = source(60)
+
+
+def pointer_lines(text: str) -> list[str]:
+    return re.findall(r"^\[.* above\]$", text, re.MULTILINE)
+
+
+def test_a_file_that_was_written_is_not_read_back(talk: NewTalk) -> None:
+    t = talk()
+    t.write("/srv/app/main.py", "\n".join(FILE))
+    sent = t.read("/srv/app/main.py", numbered(FILE))
+    assert sent == "[lines 1-60 unchanged: see lines 1-60 of your Write main.py above]"
+
+
+def test_an_edited_file_read_again_shows_what_changed(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/app/main.py", numbered(FILE))
+    edited = [*FILE[:25], "    something = new", *FILE[26:40], "    more = new", *FILE[40:]]
+    t.turn(
+        "Edit",
+        {"file_path": "/srv/app/main.py", "old_string": FILE[25], "new_string": edited[25]},
+        "The file has been updated.",
+    )
+    assert t.read("/srv/app/main.py", numbered(edited)).split("\n") == [
+        "[lines 1-25 unchanged: see Read main.py above]",
+        "26→    something = new",
+        "[lines 27-40 unchanged: see Read main.py above]",
+        "41→    more = new",
+        "[lines 42-61 unchanged: see lines 41-60 of Read main.py above]",
+    ]
+
+
+def test_the_minimum_is_what_the_settings_say(talk: NewTalk) -> None:
+    short = ["".join(line.split())[:20] for line in FILE]
+    for count, folded in ((19, False), (20, True)):
+        t = talk(gutter=False)
+        t.read("/srv/a.py", "\n".join(short))
+        sent = t.read("/srv/b.py", "\n".join(["x", *short[:count], "y"]))
+        assert bool(pointer_lines(sent)) is folded
+    t = talk(fold_min_lines=41)
+    t.read("/srv/a.py", "\n".join(short))
+    assert not pointer_lines(t.read("/srv/b.py", "\n".join(["x", *short[:40], "y"])))
+
+
+def test_a_few_very_long_lines_count_as_many(talk: NewTalk) -> None:
+    wide = [f"{at} " + f"word{at} " * 40 for at in range(9)]
+    t = talk()
+    t.read("/srv/a.txt", "\n".join(wide))
+    assert pointer_lines(t.read("/srv/b.txt", "\n".join(["other", *wide])))
+
+
+def test_a_path_read_again_after_a_fold_comes_in_full(talk: NewTalk) -> None:
+    t = talk()
+    text = numbered(FILE)
+    t.read("/srv/main.py", text)
+    assert pointer_lines(t.read("/srv/main.py", text))
+    assert not pointer_lines(t.read("/srv/main.py", text))
+    assert pointer_lines(t.read("/srv/main.py", text))
+
+
+def test_after_an_edit_reading_again_is_no_sign_of_a_miss(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/main.py", numbered(FILE))
+    assert pointer_lines(t.read("/srv/main.py", numbered([*FILE, "a = 1"])))
+    inputs = {"file_path": "/srv/main.py", "old_string": "a = 1", "new_string": "a = 2"}
+    t.turn("Edit", inputs, "Done.")
+    assert pointer_lines(t.read("/srv/main.py", numbered([*FILE, "a = 2"])))
+
+
+def test_a_failed_call_is_no_target(talk: NewTalk) -> None:
+    t = talk()
+    t.write("/srv/main.py", "\n".join(FILE), error=True)
+    t.turn("Bash", {"command": "cat /srv/main.py"}, "\n".join(FILE), error=True)
+    assert not pointer_lines(t.read("/srv/main.py", numbered(FILE)))
+
+
+def test_an_unflagged_failure_is_no_target_either(talk: NewTalk) -> None:
+    t = talk()
+    failure = "<tool_use_error>File has not been read yet.</tool_use_error>"
+    t.turn("Write", {"file_path": "/srv/main.py", "content": "\n".join(FILE)}, failure)
+    assert not pointer_lines(t.read("/srv/main.py", numbered(FILE)))
+
+
+def test_an_old_string_is_no_target(talk: NewTalk) -> None:
+    t = talk()
+    inputs = {"file_path": "/srv/main.py", "old_string": "\n".join(FILE), "new_string": "pass"}
+    t.turn("Edit", inputs, "Done.")
+    assert not pointer_lines(t.read("/srv/copy.py", numbered(FILE)))
+
+
+def test_every_edit_of_a_multi_edit_is_found(talk: NewTalk) -> None:
+    t = talk()
+    edits = [
+        {"old_string": "a", "new_string": "b"},
+        {"old_string": "c", "new_string": "\n".join(FILE)},
+    ]
+    t.turn("MultiEdit", {"file_path": "/srv/main.py", "edits": edits}, "Done.")
+    sent = t.read("/srv/main.py", numbered(FILE, 5))
+    assert (
+        sent == "[lines 5-64 unchanged: see lines 1-60 of edit 2 of your MultiEdit main.py above]"
+    )
+
+
+def test_a_pointer_leads_to_text_and_never_to_a_pointer(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    t.read("/srv/b.py", numbered([*FILE, "b = 1"]))
+    sent = t.read("/srv/c.py", numbered([*FILE, "c = 1"]))
+    assert pointer_lines(sent) == ["[lines 1-60 unchanged: see Read a.py above]"]
+
+
+RUN = "\n".join(f"test_case_{at} ... ok in {at * 3} ms" for at in range(40))
+
+
+def test_two_runs_that_differ_are_not_folded(talk: NewTalk) -> None:
+    t = talk()
+    t.run("npm test", RUN + "\n40 passed in 1.2 s")
+    assert not pointer_lines(t.run("cd /srv && npm test 2>&1 | tail -50", RUN + "\n1 failed"))
+
+
+def test_two_runs_wholly_equal_are(talk: NewTalk) -> None:
+    t = talk()
+    t.run("npm test", RUN)
+    assert t.run("npm test", RUN) == '[same output as Bash "npm test" above]'
+
+
+def test_a_look_at_a_running_process_repeats_the_one_before(talk: NewTalk) -> None:
+    t = talk()
+    t.turn("BashOutput", {"bash_id": "b1"}, RUN)
+    assert pointer_lines(t.turn("BashOutput", {"bash_id": "b1"}, RUN + "\nmore"))
+    assert not pointer_lines(t.turn("BashOutput", {"bash_id": "b2"}, RUN + "\nother"))
+
+
+def test_an_imitation_is_left_alone_and_is_no_fold_of_ours(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/main.py", numbered(FILE))
+    imitation = "[lines 1-60 unchanged: see Read main.py above]"
+    text = numbered([*FILE, imitation])
+    assert t.read("/srv/log.txt", text) == text
+    assert t.last.notes == {"imitation": 1}
+
+
+def test_a_pointer_written_into_a_file_ends_folding(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/main.py", numbered(FILE))
+    pointer = t.read("/srv/copy.py", numbered(FILE))
+    t.write("/srv/other.py", f"a = 1\n{pointer}\n")
+    assert t.last.notes == {"folds_off": 1}
+    assert not pointer_lines(t.read("/srv/third.py", numbered(FILE)))
+    assert t.last.notes == {}
+
+
+def test_folds_can_be_off_for_one_request(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    assert not pointer_lines(t.read("/srv/b.py", numbered(FILE), folds=False))
+    assert pointer_lines(t.read("/srv/c.py", numbered(FILE)))
+
+
+def test_excluded_tools_are_left_alone(talk: NewTalk) -> None:
+    t = talk(exclude_tools=["Read"])
+    t.read("/srv/a.py", numbered(FILE))
+    assert t.read("/srv/a.py", numbered(FILE)) == numbered(FILE)
+
+
+def test_a_refused_form_is_no_target(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    t.read("/srv/b.py", numbered([*source(40, "other"), *FILE]))
+    refused = len(t.items) - 1
+    t.conversation.refuse([refused])
+    t.sent[refused] = t.items[refused]
+    sent = t.read("/srv/c.py", numbered(source(40, "other")))
+    assert pointer_lines(sent) == ["[lines 1-40 unchanged: see Read b.py above]"]
+
+
+def test_two_files_of_one_name_are_told_apart(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/one/main.py", numbered(FILE))
+    t.read("/srv/two/main.py", numbered(source(30, "two")))
+    sent = t.read("/srv/copy.py", numbered(FILE))
+    assert pointer_lines(sent) == ["[same output as Read one/main.py above]"]
+
+
+def test_an_earlier_reading_is_named_by_its_number(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/main.py", numbered(FILE))
+    t.read("/srv/main.py", numbered(source(30, "new")))
+    sent = t.read("/srv/copy.py", numbered(FILE))
+    assert pointer_lines(sent) == ["[same output as Read #1 main.py above]"]
+
+
+@pytest.mark.parametrize("separator", ["→", "\t"])
+def test_numbers_of_both_kinds_are_seen_through(talk: NewTalk, separator: str) -> None:
+    t = talk()
+    t.write("/srv/main.py", "\n".join(FILE))
+    shown = "\n".join(f"{at}{separator}{line}" for at, line in enumerate(FILE, 1))
+    assert pointer_lines(t.read("/srv/main.py", shown)) == [t.sent[-1]["parts"][0]["text"]]
+
+
+def test_results_of_one_item_are_folded_against_each_other(talk: NewTalk) -> None:
+    t = talk()
+    uses, parts = [], []
+    for at in range(2):
+        inputs = {"file_path": f"/srv/{at}.py"}
+        uses.append({"kind": "tool_use", "call": f"c{at}", "name": "Read", "input": inputs})
+        parts.append(
+            {"kind": "tool_result", "slot": ["content", at], "call": f"c{at}", "error": False}
+            | {"text": numbered(FILE)}
+        )
+    t.add([{"role": "assistant", "parts": uses}, {"role": "user", "parts": parts}])
+    assert t.sent[1]["parts"][1]["text"] == "[same output as Read 0.py above]"
+
+
+POOL = [f"    value_{at} = compute({at}, scale={at * 7})" for at in range(12)] + [
+    "",
+    "end",
+    "\t1\tx",
+]
+LINES = st.lists(st.sampled_from(POOL), min_size=1, max_size=60)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["Read", "Write", "Edit", "Bash", "cat", "plain"]),
+        st.sampled_from(["/srv/a.py", "/srv/b.py", "/x/a.py"]),
+        LINES,
+        st.integers(0, 30),
+        st.booleans(),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, st.integers(2, 25), st.booleans())
+def test_whatever_is_said_comes_back(
+    talk: NewTalk,
+    steps: list[tuple[str, str, list[str], int, bool]],
+    minimum: int,
+    gutter: bool,
+) -> None:
+    t = talk(fold_min_lines=minimum, gutter=gutter)
+    seen: list[str] = []
+    for tool, path, lines, cut, error in steps:
+        seen = [*seen[cut:], *lines, *seen[:cut]]  # some of what was there, moved
+        text = "\n".join(seen)
+        if tool == "Read":
+            t.read(path, numbered(seen, cut + 1))
+        elif tool == "Write":
+            t.write(path, text, error=error)
+        elif tool == "Edit":
+            inputs = {"file_path": path, "old_string": "x", "new_string": text}
+            t.turn("Edit", inputs, "Here is the result:\n" + numbered(seen, 3))
+        elif tool == "cat":
+            t.run(f"cat {path}", text)
+        elif tool == "Bash":
+            t.run("make test", text, error=error)
+        else:
+            t.turn("mcp__files__get", {"id": path}, text)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "}", "the same line of a log, again and again", "x" * 300, "\t1\tx"]
+)
+def test_many_equal_lines_are_no_trap(talk: NewTalk, line: str) -> None:
+    t = talk()
+    t.read("/srv/a.log", "\n".join([line] * 8_000))
+    t.read("/srv/b.log", "\n".join(["other", *[line] * 7_000, "other", *[line] * 500]))

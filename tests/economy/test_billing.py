@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.answered import answered
+from tests.conversation import call, dumps
+from tests.turns.test_rewrites import NoForms
+from tsheadroom.conversations import Conversations
+from tsheadroom.economy import billing
+from tsheadroom.economy.billing import (
+    HOLDOUT,
+    TREATED,
+    UNASKED,
+    Bill,
+    Billing,
+    Forecast,
+    Usage,
+    read_bill,
+)
+from tsheadroom.telemetry.record import Summary
+from tsheadroom.turns.turns import Compression
+
+MODEL = ("anthropic", "claude")
+BILL = Bill(0.5, Usage(input_tokens=3, output_tokens=5, cached_tokens=40))
+
+
+def forecast(arm: str = TREATED, cached: int = 0, new: int = 0, saved: int = 0) -> Forecast:
+    return Forecast(*MODEL, arm, cached, new, saved)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"", None),
+        (b"null", None),
+        (b"{}", None),
+        (b"7", None),
+        (b'{"dollars":0.2}', None),
+        (b'{"dollars":0.2,"usage":null}', None),
+        (b'{"usage":{}}', Bill(0.0, Usage())),  # all of them zero: none is sent
+        (b'{"dollars":0.2,"usage":{"cached_tokens":4,"new":1}}', Bill(0.2, Usage(cached_tokens=4))),
+    ],
+)
+def test_reading_a_bill(raw: bytes, expected: Bill | None) -> None:
+    assert read_bill(raw) == expected
+
+
+def test_a_bill_is_counted_in_its_calls_arm_beside_the_forecast() -> None:
+    bills = Billing()
+    bills.forwarded("r1", forecast(TREATED, 30, 5, 9))
+    bills.forwarded("r2", forecast(HOLDOUT, 60, 7, 0))
+    assert bills.billed("r1", *MODEL, BILL)
+    assert bills.billed("r2", *MODEL, BILL)
+    sums = dict(bills)
+    treated, held = sums[(*MODEL, TREATED)], sums[(*MODEL, HOLDOUT)]
+    assert (treated.turns, treated.dollars, treated.cached_tokens) == (1, 0.5, 40)
+    assert (treated.forecast_cached_tokens, treated.saved_tokens) == (30, 9)
+    assert (held.forecast_cached_tokens, held.forecast_new_tokens) == (60, 7)
+    assert treated.hit_share == pytest.approx(40 / 43)
+
+
+def test_savings_may_be_negative() -> None:
+    bills = Billing()
+    bills.forwarded("r1", forecast(saved=-12))
+    bills.billed("r1", *MODEL, BILL)
+    assert dict(bills)[(*MODEL, TREATED)].saved_tokens == -12
+
+
+def test_two_events_of_one_request_are_counted_once() -> None:
+    bills = Billing()
+    bills.forwarded("r1", forecast())
+    assert bills.billed("r1", *MODEL, BILL)
+    assert not bills.billed("r1", *MODEL, BILL)
+    assert [total.turns for _, total in bills] == [1]
+
+
+def test_a_call_that_is_not_remembered_has_an_arm_of_its_own() -> None:
+    bills = Billing()
+    bills.billed("unknown", *MODEL, BILL)
+    bills.billed("", *MODEL, BILL)
+    bills.billed("", *MODEL, BILL)
+    assert {key: total.turns for key, total in bills} == {(*MODEL, UNASKED): 3}
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("MAX_WAITING", "MAX_BILLED", "MAX_SERIES"):
+        monkeypatch.setattr(billing, limit, 3)
+    bills = Billing()
+    for number in range(9):
+        bills.forwarded(str(number), forecast())
+        bills.billed(f"b{number}", f"provider{number}", "m", BILL)
+    assert len(bills.waiting) == 3
+    assert len(bills._counted) == 3
+    assert len(bills.sums) == 4  # and one for all others
+
+
+def usage(bills: Billing, arm: str, cached: int, turns: int, model: str = "claude") -> None:
+    for number in range(turns):
+        name = f"{arm}{model}{cached}{number}"
+        bills.forwarded(name, Forecast("anthropic", model, arm, 0, 0, 0))
+        used = Usage(input_tokens=100 - cached, cached_tokens=cached)
+        bills.billed(name, "anthropic", model, Bill(0.0, used))
+
+
+def is_behind(bills: Billing) -> bool:
+    return bills.behind
+
+
+WARNED = "hit the prompt cache less than the holdout"
+
+
+def test_a_warning_when_the_treated_arm_falls_behind(caplog: pytest.LogCaptureFixture) -> None:
+    bills = Billing()
+    with caplog.at_level(logging.WARNING):
+        usage(bills, HOLDOUT, 90, billing.MIN_TURNS)
+        usage(bills, TREATED, 80, billing.MIN_TURNS - 1)
+        assert not is_behind(bills)  # too few to mean something
+        usage(bills, TREATED, 81, 10)
+        assert is_behind(bills)
+        assert caplog.text.count(WARNED) == 1
+        usage(bills, TREATED, 100, 3 * billing.MIN_TURNS)
+        assert not is_behind(bills)
+
+
+def test_no_warning_when_it_is_ahead(caplog: pytest.LogCaptureFixture) -> None:
+    bills = Billing()
+    usage(bills, HOLDOUT, 80, billing.MIN_TURNS)
+    usage(bills, TREATED, 90, billing.MIN_TURNS)
+    assert not is_behind(bills)
+    assert WARNED not in caplog.text
+
+
+def test_one_model_that_is_fine_does_not_silence_another(caplog: pytest.LogCaptureFixture) -> None:
+    bills = Billing()
+    for arm, cached in ((HOLDOUT, 90), (TREATED, 70)):
+        usage(bills, arm, cached, billing.MIN_TURNS, "bad")
+        usage(bills, arm, 90, billing.MIN_TURNS, "good")
+    for number in range(3):
+        usage(bills, TREATED, 71, number, "bad")
+        usage(bills, TREATED, 89, number, "good")
+    assert is_behind(bills)
+    assert caplog.text.count(WARNED) == 1
+
+
+COST = {"dollars": 0.5, "usage": {"input_tokens": 3, "output_tokens": 4}}
+BODY = {"messages": [{"role": "user", "content": "go"}]}
+
+
+class Desk:
+    """Calls and events through a Compression."""
+
+    def __init__(self) -> None:
+        self.ledger = Conversations(directory=None)
+        self.compression = Compression(self.ledger, NoForms(), deadline=9.0)
+
+    async def post(self, raw: bytes) -> Summary:
+        summary = Summary()
+        await answered(self.compression, raw, summary)
+        return summary
+
+    async def call(self, request_id: str) -> Summary:
+        return await self.post(call(BODY, request_id=request_id))
+
+    async def event(self, request_id: str, cost: object, **more: object) -> Summary:
+        said = {"provider": "anthropic", "model": "claude", "request_id": request_id}
+        return await self.post(dumps({"metadata": {**said, "estimated_cost": cost}, **more}))
+
+    @property
+    def billed(self) -> int:
+        return sum(total.turns for _, total in self.compression.billing)
+
+
+@pytest.mark.parametrize("with_body", [False, True])
+async def test_an_event_is_a_bill_and_no_turn(with_body: bool) -> None:
+    desk = Desk()
+    await desk.call("r1")
+    more = {"request_body": BODY} if with_body else {}
+    for kind in ("entire_request", "tool_call_entire_request"):
+        summary = await desk.event("r1", COST, hook=kind, response_body={"content": []}, **more)
+        assert summary.notes["bill"] == 1
+        assert not [note for note in summary.notes if note.startswith("turn_")]
+    assert summary.notes["bill_repeated"] == 1
+    assert desk.billed == 1
+
+
+async def test_an_event_of_a_request_that_brought_nothing_is_told_by_its_id() -> None:
+    desk = Desk()
+    await desk.call("r1")
+    assert "bill" in (await desk.event("r1", {"usage": {}}, request_body=BODY)).notes
+
+
+@pytest.mark.parametrize("cost", [{"dollars": 0.1}, {"usage": {"input_tokens": 7}}, None, {}])
+async def test_a_call_that_carries_an_estimate_is_a_turn(cost: object) -> None:
+    desk = Desk()
+    summary = await desk.event("new", cost, request_body=BODY)
+    assert summary.notes["turn_new"] == 1
+    assert desk.billed == 0
+
+
+async def test_what_is_forecast_follows_what_was_forwarded() -> None:
+    desk = Desk()
+    body = {"messages": [{"role": "user", "content": "x" * 4000}]}
+    await desk.post(call(body, request_id="first"))
+    body["messages"] += [{"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
+    await desk.post(call(body, request_id="second"))
+    first, second = (desk.compression.billing.waiting[name] for name in ("first", "second"))
+    assert first.cached_tokens == 0
+    assert first.new_tokens > 1000
+    assert second.cached_tokens > 1000
+    assert second.new_tokens < 50
+    assert second.arm == TREATED

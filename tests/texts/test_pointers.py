@@ -1,0 +1,164 @@
+"""The grammar of pointers, their proof, and the way back to the original."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsheadroom.texts import numbering, pointers
+from tsheadroom.texts.pointers import Pointer, parse, render
+
+NAMES = st.from_regex(r"(your )?[A-Z][a-z]{1,8}( #[1-9])? [a-z./ \"]{1,20}", fullmatch=True)
+POSITIVE = st.integers(1, 10**6)
+
+
+@given(POSITIVE, st.none() | POSITIVE, st.none() | POSITIVE, NAMES, st.sampled_from("→\t"))
+def test_what_is_rendered_is_read_back(
+    count: int, here: int | None, there: int | None, name: str, separator: str
+) -> None:
+    pointer = Pointer(count, here, there, name, separator if here else "→")
+    line = render(pointer)
+    assert parse(line) == pointer
+    assert pointers.imitated(f"some text\n{line}\n")
+
+
+def test_the_whole_output_has_a_form_of_its_own() -> None:
+    pointer = Pointer(None, None, None, 'Bash "npm test"')
+    assert parse(render(pointer)) == pointer
+    assert pointers.imitated(render(pointer))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "[lines 5-4 unchanged: see Read a above]",
+        "[3 lines unchanged: see lines 1-4 of Read a above]",
+        "[same output as lines 1-4 of Read a above]",
+        "[03 lines unchanged: see lines 1-3 of Read a above]",
+        " [3 lines unchanged: see lines 1-3 of Read a above]",
+        "[3 lines unchanged: see lines 1-3 of Read a above] ",
+        "[3 lines unchanged: see lines 1-3 of Read a]",
+    ],
+)
+def test_anything_else_is_no_pointer(line: str) -> None:
+    assert parse(line) is None
+
+
+SOURCE = [f"line {at}" for at in range(30)]
+ORIGINAL = "\n".join(f"{at:>6}→{line}" for at, line in enumerate(["new", *SOURCE], 1))
+NAME = "your Write a.py"
+NEW = "1→new\n[lines 2-31 unchanged: see lines 1-30 of your Write a.py above]"
+
+
+def edit(**changes: Any) -> dict[str, Any]:
+    pointer = {"item": 0, "slot": ["input", "content"], "call": "c", "first": 0, "count": 30}
+    pointer |= {"of": 1, "name": NAME}
+    pointer |= {key: value for key, value in changes.items() if key in pointer}
+    text = changes.get("text", NEW)
+    return {"slot": [0], "text": text, "pointers": [pointer], "transforms": ["gutter", "fold"]}
+
+
+def lookup(item: int, slot: list[Any], call: str) -> str | None:
+    return "\n".join(SOURCE) if (item, slot, call) == (0, ["input", "content"], "c") else None
+
+
+def test_a_true_pointer_is_verified() -> None:
+    assert pointers.verify(edit(), ORIGINAL, lookup)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"item": 1},
+        {"slot": ["input", "other"]},
+        {"call": "d"},
+        {"first": 1},
+        {"first": -1},
+        {"count": 29},
+        {"count": 31},
+        {"count": 0},
+        {"of": 0},
+        {"of": -1},
+        {"name": "your Write b.py"},
+        {"text": "1→new\n[lines 2-31 unchanged: see lines 1-30 of your Write b.py above]"},
+        {"text": "1→new"},
+        {"text": NEW + "\n[same output as Read a.py above]"},
+    ],
+)
+def test_a_false_one_is_not(changes: dict[str, Any]) -> None:
+    assert not pointers.verify(edit(**changes), ORIGINAL, lookup)
+
+
+def test_a_changed_target_ends_it() -> None:
+    def changed(item: int, slot: list[Any], call: str) -> str | None:
+        text = lookup(item, slot, call)
+        return text and text.replace("line 7", "line seven")
+
+    assert not pointers.verify(edit(), ORIGINAL, changed)
+
+
+def test_a_pointer_among_the_targets_lines_ends_it() -> None:
+    pointer = "[3 lines unchanged: see lines 1-3 of Read z above]"
+    lines = [*SOURCE[:10], pointer, *SOURCE[10:29]]
+    original = "\n".join(f"{at:>6}→{line}" for at, line in enumerate(["new", *lines], 1))
+    assert not pointers.verify(edit(), original, lambda *_: "\n".join(lines))
+
+
+def items(*texts: str) -> list[dict[str, Any]]:
+    """Reads of a.py, b.py ... with these outputs, as forwarded."""
+    made: list[dict[str, Any]] = []
+    for at, text in enumerate(texts):
+        use = {"kind": "tool_use", "call": f"c{at}", "name": "Read"}
+        result = {"kind": "tool_result", "slot": [0], "call": f"c{at}", "text": text}
+        made += [
+            {"parts": [use | {"input": {"file_path": f"/{'abcdef'[at]}.py"}}]},
+            {"parts": [result]},
+        ]
+    return made
+
+
+def test_a_pointer_alone_finds_its_target() -> None:
+    text = "\n".join(f"{at}→{line}" for at, line in enumerate(SOURCE, 1))
+    sent = items(text, "1→x\n[lines 2-21 unchanged: see lines 5-24 of Read a.py above]")
+    want = ["1→x", *(f"{at}→{line}" for at, line in enumerate(SOURCE[4:24], 2))]
+    assert pointers.expand(sent, 3, "c1") == "\n".join(want)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[lines 2-21 unchanged: see lines 5-24 of Read z.py above]",
+        "[lines 2-21 unchanged: see lines 500-519 of Read a.py above]",
+        "[lines 2-21 unchanged: see lines 5-24 of Read #3 a.py above]",
+        "[same output as Read b.py above]",
+    ],
+)
+def test_one_that_leads_nowhere_says_so(line: str) -> None:
+    sent = items("\n".join(SOURCE), line)
+    assert pointers.expand(sent, 3, "c1") is None
+
+
+@given(st.lists(st.text("ab→\t 0123456789", max_size=12), max_size=12).map("\n".join))
+def test_padding_comes_back(text: str) -> None:
+    short = numbering.strip_padding(text)
+    assert short == text or (len(short) < len(text) and numbering.add_padding(short) == text)
+
+
+@given(st.integers(1, 10**7), st.lists(st.text("ab →\t1", max_size=9), min_size=3, max_size=30))
+def test_a_readings_padding_goes_and_comes_back(first: int, lines: list[str]) -> None:
+    text = "\n".join(f"{at:>6}→{line}" for at, line in enumerate(lines, first))
+    short = numbering.strip_padding(text)
+    assert numbering.add_padding(short) == text
+    assert short == "\n".join(f"{at}→{line}" for at, line in enumerate(lines, first))
+    assert numbering.read(short).bodies == lines
+
+
+def test_numbers_that_do_not_count_up_are_text() -> None:
+    text = "     3→a\n     5→b\n     7→c\n    10\tx"
+    assert numbering.strip_padding(text) == text
+    assert not numbering.read(text).numbered

@@ -1,0 +1,404 @@
+"""One call from bytes to bytes, with workers that are late, missing, broken or forgetful.
+
+The workers here are a script: real ones cannot be made to fail at a wanted moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from tests.answered import answered
+from tests.conversation import Body, call
+from tsheadroom.conversations import Conversations
+from tsheadroom.conversations.store.sqlite import Line, Store
+from tsheadroom.telemetry.record import Outcome, Summary
+from tsheadroom.turns import turns as compression_module
+from tsheadroom.turns.turns import AT_ONCE, Answer, Compression
+from tsheadroom.workers import (
+    Edit,
+    Form,
+    Job,
+    NoWorker,
+    PoolBusy,
+    Reply,
+    UnknownBase,
+    WorkerError,
+    WorkerFailed,
+)
+
+OUTPUT = "an output that is long enough to be worth a question\n" * 10
+Script = Callable[[Job], Reply | Exception | None]
+
+
+def shorten(job: Job) -> Reply:
+    """The last item's text becomes one word."""
+    payload = json.loads(job.payload)
+    index = payload["base"] + len(payload["messages"]) - 1
+    return Reply(forms=[Form(index, [Edit(["content", 0, "content"], "short")], 9)], slot=0)
+
+
+class Workers:
+    """Answers each job by the next line of the script, the last one for ever; None: never."""
+
+    def __init__(self, *script: Script) -> None:
+        self.script = list(script)
+        self.jobs: list[Job] = []
+
+    async def asked(self, jobs: int) -> None:
+        """Wait until so many jobs have come in."""
+        async with asyncio.timeout(60):
+            while len(self.jobs) < jobs:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0)
+
+    def submit(self, job: Job) -> asyncio.Future[Reply]:
+        self.jobs.append(job)
+        line = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        said = line(job)
+        if isinstance(said, (NoWorker, PoolBusy)):
+            raise said
+        if isinstance(said, Exception):
+            future.set_exception(said)
+        elif said is not None:
+            asyncio.get_running_loop().call_later(0.01, _give, future, said)
+        return future
+
+
+def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def conversation(results: int, **more: object) -> bytes:
+    messages: list[Body] = [{"role": "user", "content": "go"}]
+    for n in range(results):
+        use = {"type": "tool_use", "id": f"t{n}", "name": "Bash", "input": {"command": f"c{n}"}}
+        done = {"type": "tool_result", "tool_use_id": f"t{n}", "content": f"{n}{OUTPUT}"}
+        messages.append({"role": "assistant", "content": [use]})
+        messages.append({"role": "user", "content": [done]})
+    return call(
+        {"system": [{"cache_control": {"type": "ephemeral"}}], "messages": messages, **more}
+    )
+
+
+class Desk:
+    """A compression over scripted workers, and the last call's summary."""
+
+    def __init__(self, *script: Script, deadline: float = 60.0) -> None:
+        self.ledger = Conversations(directory=None)
+        self.ledger.open()
+        self.workers = Workers(*script)
+        self.summary = Summary()
+        self.within(deadline)
+
+    def within(self, deadline: float) -> None:
+        """From now on calls are answered within so many seconds."""
+        self.compression = Compression(self.ledger, self.workers, deadline=deadline)
+
+    async def __call__(self, results: int) -> list[str]:
+        """Send a conversation; which of its results went out short."""
+        self.summary = Summary()
+        answer = await answered(self.compression, conversation(results), self.summary)
+        return texts(answer, results)
+
+
+def texts(answer: Answer, results: int) -> list[str]:
+    got = json.loads(answer.body)
+    if got["action"] == "allow":
+        return ["as it was"] * results
+    messages = got["request_body"]["messages"]
+    return [
+        "short" if m["content"][0]["content"] == "short" else "as it was" for m in messages[2::2]
+    ]
+
+
+async def test_forms_are_made_once_and_replayed() -> None:
+    desk = Desk(shorten)
+    assert await desk(1) == ["short"]
+    assert (desk.summary.outcome, desk.summary.slot, desk.summary.tokens_saved) == (
+        Outcome.MODIFY,
+        0,
+        9,
+    )
+    assert await desk(2) == ["short", "short"]
+    assert await desk(2) == ["short", "short"]
+    assert desk.summary.slot == -1
+    assert len(desk.workers.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoWorker("x"),
+        PoolBusy("x"),
+        WorkerFailed("x", slot=0, error_type="crash", killed=True),
+        WorkerFailed("x", slot=0, error_type="ValueError", killed=False),
+    ],
+    ids=lambda error: f"{type(error).__name__} {getattr(error, 'error_type', '')}",
+)
+async def test_what_a_failing_worker_did_not_shorten_is_left_alone_for_good(
+    error: WorkerError,
+) -> None:
+    desk = Desk(shorten, lambda _: error, shorten)
+    assert await desk(1) == ["short"]
+    assert await desk(2) == ["short", "as it was"]
+    assert desk.summary.outcome is Outcome.MODIFY
+    assert await desk(2) == ["short", "as it was"]
+    assert await desk(3) == ["short", "as it was", "short"]
+
+
+async def test_a_failure_with_nothing_known_is_an_error() -> None:
+    desk = Desk(lambda _: NoWorker("x"))
+    assert await desk(1) == ["as it was"]
+    assert desk.summary.outcome is Outcome.ERROR
+
+
+async def test_a_late_worker_costs_the_deadline_once() -> None:
+    desk = Desk(lambda _: None, shorten, deadline=0.05)
+    assert await desk(1) == ["as it was"]
+    desk.within(60.0)
+    assert await desk(1) == ["as it was"]
+    assert len(desk.workers.jobs) == 1
+    assert await desk(2) == ["as it was", "short"]
+
+
+async def test_a_forgetful_worker_gets_the_whole_conversation() -> None:
+    desk = Desk(shorten, lambda _: UnknownBase("x"), shorten)
+    await desk(1)
+    assert await desk(2) == ["short", "short"]
+    delta, whole = (json.loads(job.payload) for job in desk.workers.jobs[1:])
+    assert (delta["base"], delta["frozen"]) == (3, 0)
+    assert (whole["base"], whole["frozen"], len(whole["messages"])) == (0, 4, 5)
+
+
+async def test_an_item_that_killed_a_worker_is_never_sent_for_processing_again() -> None:
+    desk = Desk(lambda _: None, shorten, deadline=0.01)
+    await desk(1)
+    desk.within(60.0)
+    died = desk.workers.jobs[0].on_failure
+    assert died
+    died()  # long after its caller was answered
+    other = conversation(1, stop_sequences=[]).replace(b'"go"', b'"another conversation"')
+    answer = await answered(desk.compression, other)
+    assert texts(answer, 1) == ["as it was"]
+    assert len(desk.workers.jobs) == 1
+
+
+async def test_a_caller_that_hangs_up_does_not_undo_a_decision() -> None:
+    desk = Desk(shorten)
+    asking = asyncio.create_task(desk(1))
+    await desk.workers.asked(1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await desk(1) == ["short"]
+    assert len(desk.workers.jobs) == 1
+
+
+async def test_a_decision_that_nobody_heard_of_is_a_gap() -> None:
+    desk = Desk(shorten)
+    asking = asyncio.create_task(desk(1))
+    await desk.workers.asked(1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await desk.compression.close()
+    assert await desk(2) == ["as it was", "short"]
+
+
+async def test_requests_at_once_ask_once() -> None:
+    desk = Desk(shorten)
+    assert await asyncio.gather(*(desk(1) for _ in range(5))) == [["short"]] * 5
+    assert len(desk.workers.jobs) == 1
+
+
+async def test_who_cannot_be_let_in_before_the_deadline_goes_on_as_it_came() -> None:
+    desk = Desk(shorten, deadline=0.05)
+    inside = [await desk.compression._gate.enter(1) for _ in range(AT_ONCE)]
+    assert await desk(1) == ["as it was"]
+    assert desk.summary.outcome is Outcome.ERROR
+    assert desk.summary.notes["overloaded"] == 1
+    for entry in inside:
+        entry.leave()
+    desk.within(60.0)
+    assert await desk(1) == ["short"]
+
+
+async def test_a_waiting_worker_keeps_nobody_out() -> None:
+    desk = Desk(*[lambda _: None] * (AT_ONCE + 1), shorten)
+    stuck = []
+    for n in range(AT_ONCE + 1):
+        other = conversation(1).replace(b'"go"', b'"go %d"' % n)
+        asking = answered(desk.compression, other)
+        stuck.append(asyncio.create_task(asking))
+    await desk.workers.asked(AT_ONCE + 1)
+    assert await desk(1) == ["short"]
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_hanging_up_while_a_decision_is_written_is_a_gap_and_harms_no_writing(
+    tmp_path: Path,
+) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    compression = Compression(ledger, Workers(shorten), deadline=60.0)
+
+    async def ask(results: int, extra: int = 0) -> Answer:
+        said = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "go on"}]
+        sent = json.loads(conversation(results))
+        sent["request_body"]["messages"] += said * extra
+        return await answered(compression, json.dumps(sent).encode())
+
+    try:
+        assert texts(await ask(1), 1) == ["short"]
+        # Nothing new to ask about: the only wait is for the disk.
+        hanging = asyncio.create_task(ask(1, extra=1))
+        await asyncio.sleep(0)
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        later = json.loads((await ask(1, extra=2)).body)
+        assert later == {"action": "allow"}  # the originals went out, so they go on
+        async with asyncio.timeout(10):
+            await ask(3)  # and what comes after is still written
+    finally:
+        ledger.close()
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[Conversations]:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    yield ledger
+    ledger.close()
+
+
+class SlowDisk:
+    """Holds back the news that a write is done, until `let_go`; the write itself is real."""
+
+    def __init__(self, ledger: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert ledger._store
+        self._write = ledger._store._submit
+        self._held: list[tuple[Future[None], Future[None]]] = []
+        monkeypatch.setattr(ledger._store, "_submit", self._submit)
+
+    def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
+        late: Future[None] = Future()
+        late.set_running_or_notify_cancel()
+        self._held.append((self._write(sql, values), late))
+        return late
+
+    async def write_begun(self) -> None:
+        async with asyncio.timeout(60):
+            while not self._held:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0)
+
+    def let_go(self) -> None:
+        for real, late in self._held:
+            late.set_result(real.result(60))
+
+
+async def test_what_comes_before_the_disk_is_done_sees_the_gap(
+    on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+
+    async def ask(results: int) -> list[str]:
+        return texts(await answered(compression, conversation(results)), results)
+
+    assert await ask(1) == ["short"]
+    with monkeypatch.context() as patch:
+        disk = SlowDisk(on_disk, patch)
+        hanging = asyncio.create_task(ask(2))
+        await disk.write_begun()
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+    # The provider has the originals, whether the disk knows or not.
+    assert await ask(3) == ["as it was", "as it was", "short"]
+    disk.let_go()
+    await compression.close()
+
+
+async def test_a_decision_that_is_not_durable_by_the_deadline_is_not_made(
+    on_disk: Conversations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compression = Compression(on_disk, Workers(shorten), deadline=0.2)
+    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
+    with monkeypatch.context() as patch:
+        disk = SlowDisk(on_disk, patch)
+        summary = Summary()
+        answer = await answered(compression, conversation(2), summary)
+        assert texts(answer, 2) == ["short", "as it was"]
+        assert summary.notes["decision_not_durable"] == 1
+        disk.let_go()
+    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+    assert texts(await answered(compression, conversation(3)), 3) == ["short", "as it was", "short"]
+    # Nor does a restart find the decision that was written late.
+    on_disk.close()
+    again = Conversations(directory=tmp_path)
+    again.open()
+    compression = Compression(again, Workers(shorten), deadline=60.0)
+    assert texts(await answered(compression, conversation(4)), 4)[:2] == ["short", "as it was"]
+    again.close()
+
+
+async def test_a_disk_that_cannot_be_read_costs_new_forms_only(
+    on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
+
+    def broken(self: Store, chains: Sequence[bytes]) -> list[Line]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_longest", broken)
+        summary = Summary()
+        # Memory knows the first form; whether the disk knows one of the new item, nobody can say.
+        answer = await answered(compression, conversation(2), summary)
+        assert texts(answer, 2) == ["short", "as it was"]
+        assert summary.notes["history_unreadable"] == 1
+    assert texts(await answered(compression, conversation(3)), 3) == ["short", "as it was", "short"]
+
+
+async def test_a_disk_that_does_not_answer_costs_the_deadline_and_no_more(
+    on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
+    compression = Compression(on_disk, Workers(shorten), deadline=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(on_disk._store, "longest", lambda chains: Future())
+        answer = await answered(compression, conversation(2))
+        assert texts(answer, 2) == ["short", "as it was"]
+
+
+async def test_a_defect_after_the_decision_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(shorten)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compression_module, "_spliced", broken)
+        with pytest.raises(RuntimeError):
+            await desk(1)  # the hook answers allow then: the original is forwarded
+    assert await desk(2) == ["as it was", "short"]
+
+
+async def test_counting_tokens_is_no_turn(on_disk: Conversations) -> None:
+    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+    summary = Summary()
+    body = json.loads(conversation(1))
+    body["metadata"] |= {"url": "/v1/messages/count_tokens", "request_id": "r1"}
+    await answered(compression, json.dumps(body).encode(), summary)
+    assert not any(name.startswith("turn_") for name in summary.notes)
+    assert not compression.billing.waiting

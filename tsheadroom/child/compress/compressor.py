@@ -1,0 +1,316 @@
+"""Turns the new items of a conversation into their forms: the compression, as the loop sees it.
+
+A form is decided from what stands before it and never again; so a conversation here is only ever
+added to, and what it knows is what the provider was sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from tsheadroom.child.compress import outputs as forms
+from tsheadroom.child.compress import tokens
+from tsheadroom.child.compress.folds import Index, Target
+from tsheadroom.child.compress.memo import Memo
+from tsheadroom.child.compress.samples import SAMPLES
+from tsheadroom.child.compress.settings import Settings
+from tsheadroom.child.headroom.kompress import Kompress
+from tsheadroom.child.headroom.lossless import Lossless
+from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
+from tsheadroom.texts import pointers
+from tsheadroom.texts import tools as commands
+from tsheadroom.texts.naming import Call, Calls, written_texts
+
+log = logging.getLogger(__name__)
+
+MIN_TARGET_CHARS = 100  # a shorter text is never worth pointing at
+_FAILED = "<tool_use_error>"  # a failure that the client did not flag as one
+_SMALL = 600  # bytes of bookkeeping an item, measured
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of the new items of one request; `forms` name items relative to those given."""
+
+    forms: list[dict[str, Any]] = field(default_factory=list)
+    tokens_before: int = 0
+    tokens_after: int = 0
+    transforms_applied: list[str] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def note(self, name: str) -> None:
+        self.notes[name] = self.notes.get(name, 0) + 1
+
+
+class Compressor:
+    """The compression of one process: Headroom's pipelines, built once."""
+
+    headroom_version: str = metadata.version("headroom-ai")
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})  # the settings at the daemon's start
+        self.lacks = ""  # what was wanted of this process and is not here, in words
+        self.memo = Memo()
+        self.lossless = Lossless()
+        self.lossy = Lossy(Kompress(wanted=bool(self._options.get("lossy"))))
+
+    def warm_up(self) -> None:
+        """Pay what the first call costs: vocabularies, lazy imports, patterns."""
+        lossy = bool(self._options.get("lossy"))
+        for text in SAMPLES:
+            conversation = self.conversation()
+            use = {"kind": "tool_use", "call": "c", "name": "Bash", "input": {"command": "warm up"}}
+            part = {"kind": "tool_result", "slot": [0], "call": "c", "text": text, "error": False}
+            conversation.context({"role": "assistant", "parts": [use]})
+            conversation.compress([{"role": "user", "parts": [part]}], "", {"lossy": lossy})
+        if lossy:
+            self.lacks = self.lossy.kompress.lacks(self._options.get("kompress_model"))
+
+    def conversation(self) -> Conversation:
+        return Conversation(self)
+
+    def count(self, text: str) -> int:
+        """The tokens of a text."""
+        return self.memo.get("tokens", text, lambda: tokens.count(text), lambda _: 0)
+
+
+@dataclass(slots=True)
+class _Place:
+    """A text of the last request, to be able to put its original back."""
+
+    item: int
+    slot: list[str | int]
+    call: Call
+    original: str
+    target: Target | None
+
+
+class Conversation:
+    """What a child holds of one conversation: its tool calls, and where which lines stand."""
+
+    def __init__(self, compressor: Compressor) -> None:
+        self.length = 0
+        self._compressor = compressor
+        self._calls = Calls()
+        self._index = Index()
+        self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
+        self._answered: set[str] = set()
+        self._folded: set[tuple[str, str]] = set()  # what was last read with folds in it
+        self._last: list[_Place] = []
+        self._imitated = False  # the agent wrote a pointer into a file: no folds any more
+        self._told = False
+        self._asked = ""  # what the user said last; only lossy looks at it
+
+    @property
+    def size(self) -> int:
+        """Bytes held, about."""
+        return self._index.size + self.length * _SMALL
+
+    def context(self, item: Mapping[str, Any]) -> None:
+        """Take in an item that is forwarded as it stands here."""
+        for part in item["parts"]:
+            if part["kind"] == "tool_use":
+                self._use(part)
+            elif part["kind"] == "tool_result":
+                self._forwarded(part, str(part["text"]))
+            else:
+                self._hear(item, part)
+        self.length += 1
+
+    def compress(
+        self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
+    ) -> Result:
+        """Decide the forms of new items, in order, and hold them as forwarded with these forms."""
+        settings, result = Settings.of(config), Result()
+        self._last = []
+        for at, item in enumerate(items):
+            if item.get("context") or item.get("role") == "assistant":
+                self.context(item)
+                continue
+            saved = result.tokens_before - result.tokens_after
+            edits = [
+                edit
+                for part in item["parts"]
+                if (edit := self._part(part, item["role"], settings, result)) is not None
+            ]
+            saved = result.tokens_before - result.tokens_after - saved
+            if edits:
+                result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
+            self.length += 1
+        if self._imitated and not self._told:
+            self._told = True
+            result.note("folds_off")
+            log.warning(
+                "a fold pointer was written into a file; no more folds in this conversation"
+            )
+        return result
+
+    def refuse(self, indexes: Iterable[int]) -> None:
+        """Put back the originals of items of the last request, by absolute index."""
+        refused = set(indexes)
+        for place in self._last:
+            if place.item in refused:
+                if place.target is not None:
+                    place.target.alive = False
+                self._add(place.item, place.slot, place.call, 0, place.original)
+                self._folded.discard(_reading(place.call) or ("", ""))
+        self._last = [place for place in self._last if place.item not in refused]
+
+    def _use(self, part: Mapping[str, Any]) -> None:
+        """A tool call: known by name at once, its text a target once it is known to have worked."""
+        call = self._calls.add(part)
+        inputs = part.get("input")
+        if not self._imitated and _holds_pointer(inputs):
+            self._imitated = True
+        texts = [(self.length, way, text) for way, text in written_texts(inputs)]
+        call.writes = bool(texts)
+        if texts:
+            self._pending[call.id] = texts
+
+    def _hear(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+        if item.get("role") == "user" and part["kind"] == "text":
+            self._asked = str(part["text"])[:ASKED_CHARS]
+
+    def _part(
+        self, part: dict[str, Any], role: str, settings: Settings, result: Result
+    ) -> dict[str, Any] | None:
+        if part["kind"] == "tool_result":
+            call = self._calls.by_id.get(part.get("call", ""))
+            if call is not None:
+                return self._output(part, call, settings, result)
+        elif part["kind"] != "text":
+            return None
+        self._hear({"role": role}, part)
+        text: str = part["text"]
+        draft = forms.Draft(text)
+        if settings.lossy and part["kind"] == "text":
+            shorter, names = self._compressor.lossy.compress_text(role, text, settings)
+            draft = forms.Draft(shorter, names, lossy=True)
+        return self._edit(part, draft, result)
+
+    def _output(
+        self, part: dict[str, Any], call: Call, settings: Settings, result: Result
+    ) -> dict[str, Any] | None:
+        text: str = part["text"]
+        failed = _failed(part)
+        self._written(call, failed)
+        edit = self._edit(part, self._draft(text, call, failed, settings, result), result)
+        target = self._settle(part, call, failed, edit["text"] if edit else text)
+        if edit:
+            self._last.append(_Place(self.length, part["slot"], call, text, target))
+        return edit
+
+    def _draft(
+        self, text: str, call: Call, failed: bool, settings: Settings, result: Result
+    ) -> forms.Draft:
+        draft = forms.Draft(text)
+        if call.tool in settings.exclude_tools:
+            return draft
+        if pointers.imitated(text):
+            result.note("imitation")
+            return draft
+        draft = forms.tidy(text, call, settings, self._compressor.memo)
+        if failed:
+            return draft  # what went wrong is read closely, and is not what stands in a file
+        again = _reading(call) in self._folded
+        if settings.folds and not self._imitated and not again:
+            forms.fold(draft, call, self._calls, self._index, settings)
+        if settings.lossless:
+            forms.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
+        if settings.lossy:
+            forms.shorten(draft, call, self._compressor.lossy, settings, self._asked)
+        return draft
+
+    def _edit(
+        self, part: Mapping[str, Any], draft: forms.Draft, result: Result
+    ) -> dict[str, Any] | None:
+        """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
+        text: str = part["text"]
+        count = self._compressor.count
+        before = after = count(text)
+        edit = None
+        if draft.text != text:
+            shorter = count(draft.text)
+            if shorter < before and _bytes(draft.text) < _bytes(text):
+                after = shorter
+                result.transforms_applied += draft.transforms
+                edit = {
+                    "slot": part["slot"],
+                    "text": draft.text,
+                    "pointers": draft.pointers,
+                    "transforms": draft.transforms,
+                    "lossy": draft.lossy,
+                }
+            else:
+                result.note("not_smaller")
+        result.tokens_before += before
+        result.tokens_after += after
+        return edit
+
+    def _forwarded(self, part: Mapping[str, Any], text: str) -> None:
+        call = self._calls.by_id.get(part.get("call", ""))
+        if call is not None:
+            failed = _failed(part)
+            self._written(call, failed)
+            self._settle(part, call, failed, text)
+
+    def _written(self, call: Call, failed: bool) -> None:
+        """The call has its answer: what it wrote stands in a file now, or does not."""
+        texts = self._pending.pop(call.id, [])
+        if texts and not failed:
+            self._folded.discard(("", call.path))
+        for number, (item, way, text) in enumerate(texts, 1):
+            if not failed:
+                self._add(item, way, call, number, text)
+
+    def _settle(
+        self, part: Mapping[str, Any], call: Call, failed: bool, text: str
+    ) -> Target | None:
+        """An output stands in the outgoing conversation as `text` from now on."""
+        reading = _reading(call)
+        if not failed and reading is not None:
+            if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
+                self._folded.add(reading)
+            else:
+                self._folded.discard(reading)
+        if failed or call.id in self._answered:
+            return None
+        self._answered.add(call.id)
+        return self._add(self.length, part["slot"], call, 0, text)
+
+    def _add(
+        self, item: int, slot: list[str | int], call: Call, written: int, text: str
+    ) -> Target | None:
+        if len(text) < MIN_TARGET_CHARS:
+            return None
+        target = Target(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
+        self._index.add(target, text)
+        return target
+
+
+def _reading(call: Call) -> tuple[str, str] | None:
+    """What file an output is a reading of, if of one; a path is the same whichever tool reads."""
+    if not commands.prints_file(call) or call.writes:
+        return None
+    return ("", call.path) if call.path else (call.tool, call.label)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _failed(part: Mapping[str, Any]) -> bool:
+    return bool(part.get("error")) or str(part["text"]).startswith(_FAILED)
+
+
+def _holds_pointer(value: Any) -> bool:
+    """Whether a pointer stands anywhere in a tool call's input."""
+    if isinstance(value, str):
+        return pointers.imitated(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_pointer, value.values()))
+    return isinstance(value, list) and any(map(_holds_pointer, value))

@@ -1,0 +1,266 @@
+"""Finds lines of a new tool output that stand earlier in the outgoing conversation.
+
+The index holds every forwarded tool output and every text that the agent wrote, by blocks of a few
+lines, so that adding a text costs a hash a line and looking one up costs a hash a line, however
+long the conversation is. A hit is always confirmed against the text itself.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tsheadroom.texts import numbering, pointers
+from tsheadroom.texts.naming import Call
+from tsheadroom.texts.numbering import Lines
+
+BLOCK = 4  # lines an index entry; any run of 2 * BLOCK - 1 lines holds a whole block
+CANDIDATES = 6  # places kept for one block: the first seen and the latest ones
+LONG_LINE = 200  # characters from which a line is worth an entry of its own
+PARSED = 8  # target texts kept split, for the next look
+# What a pointer must replace to be worth a reader's while: its own length several times over.
+MIN_CHARS = 300
+PIECE_LINES = 6  # a run beside a fold into the same text may be shorter: it is the same re-reading
+PIECE_CHARS = 160
+WIDE_CHARS = 1000  # fewer lines than asked for, but as many characters as those usually have
+WIDE_LINES = 8
+OWN_LINES = 7  # a tool that shows what this very call has written says nothing new
+OWN_CHARS = 200
+SAME_CHARS = 100  # an output wholly equal to an earlier one needs only this
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """One forwarded text that pointers may lead to."""
+
+    item: int
+    slot: list[str | int]
+    call: Call
+    written: int  # 0 a result, else the n-th text of the call's input
+    data: bytes
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Lines [of, of+count) of the new text are [first, first+count) of the target."""
+
+    of: int
+    count: int
+    target: Target
+    first: int
+
+    @property
+    def end(self) -> int:
+        return self.of + self.count
+
+
+class Index:
+    """The texts of one conversation as forwarded."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._targets: list[Target] = []
+        self._blocks: dict[int, int | list[int]] = {}
+        self._parsed: OrderedDict[int, Lines] = OrderedDict()
+
+    def add(self, target: Target, text: str) -> None:
+        """Take in a text that from now on stands in the outgoing conversation."""
+        number = len(self._targets)
+        self._targets.append(target)
+        lines = numbering.loose(text)
+        hashes = list(map(hash, lines))
+        entries = 1
+        self._enter(hash(tuple(hashes)), number << 24)
+        for at in range(0, len(hashes) - BLOCK + 1, BLOCK):
+            self._enter(hash(tuple(hashes[at : at + BLOCK])), number << 24 | at)
+        for at, line in enumerate(lines):
+            if len(line) >= LONG_LINE:
+                self._enter(hashes[at], number << 24 | at)
+                entries += 1
+        # A dict entry, two integers, and the list that a repeated block brings: measured, rounded.
+        self.size += len(target.data) + 300 + 150 * (len(hashes) // BLOCK + entries)
+
+    def _enter(self, block: int, place: int) -> None:
+        held = self._blocks.setdefault(block, place)
+        if held is place:
+            return
+        if isinstance(held, int):
+            self._blocks[block] = [held, place]
+        elif len(held) < CANDIDATES:
+            held.append(place)
+        else:
+            del held[1]
+            held.append(place)
+
+    def lines(self, target: Target) -> Lines:
+        """A target's text by lines."""
+        key = id(target)
+        found = self._parsed.get(key)
+        if found is None:
+            text = target.data.decode("utf-8", "surrogatepass")
+            found = self._parsed[key] = numbering.read(text)
+            while len(self._parsed) > PARSED:
+                self._parsed.popitem(last=False)
+        self._parsed.move_to_end(key)
+        return found
+
+    def places(self, block: int) -> Sequence[tuple[Target, int]]:
+        """Where a block may stand, latest first."""
+        held = self._blocks.get(block)
+        if held is None:
+            return ()
+        found = [held] if isinstance(held, int) else reversed(held)
+        targets = self._targets
+        return [(targets[p >> 24], p & 0xFFFFFF) for p in found if targets[p >> 24].alive]
+
+    def whole(self, text: str) -> Target | None:
+        """The latest target whose text equals this one."""
+        block = hash(tuple(map(hash, numbering.loose(text))))
+        data = text.encode("utf-8", "surrogatepass")
+        return next((t for t, _ in self.places(block) if t.data == data), None)
+
+
+class Folder:
+    """Chooses the runs of one new text: longest first seen, left to right, then what lies between
+    them in the same target."""
+
+    def __init__(
+        self,
+        index: Index,
+        text: str,
+        own: Call,
+        allowed: Callable[[Target], bool],
+        min_lines: int,
+    ) -> None:
+        self._index = index
+        self._own = own
+        self._here = numbering.read(text)
+        self._allowed = allowed
+        self._min_lines = min_lines
+        self._hashes = list(map(hash, numbering.loose(text)))
+
+    def runs(self) -> list[Run]:
+        """The runs to fold, in order, none overlapping."""
+        chosen: list[Run] = []
+        at, floor, count = 0, 0, len(self._here.raw)
+        while at < count:
+            run = self._best(at, floor, count)
+            if run is None:
+                at += 1
+            elif self._enough(run):
+                chosen.append(run)
+                at = floor = run.end
+            else:
+                # What was looked at and found too short is not looked at again line by line.
+                at = max(at + 1, run.end - BLOCK)
+        return self._with_pieces(chosen)
+
+    def _best(self, at: int, floor: int, ceiling: int) -> Run | None:
+        best: Run | None = None
+        blocks = [hash(tuple(self._hashes[at : at + BLOCK]))] if at + BLOCK <= ceiling else []
+        if len(self._here.raw[at]) >= LONG_LINE:
+            blocks.append(self._hashes[at])
+        for block in blocks:
+            for target, first in self._index.places(block):
+                if self._allowed(target):
+                    run = self._extend(target, at, first, floor, ceiling)
+                    if run is not None and (best is None or run.count > best.count):
+                        best = run
+        return best
+
+    def _extend(self, target: Target, of: int, first: int, floor: int, ceiling: int) -> Run | None:
+        """The longest run through one pair of equal lines that a pointer can name."""
+        here, there = self._here, self._index.lines(target)
+        mine, theirs = here.bodies, there.bodies
+        if mine[of] != theirs[first] or _barrier(theirs[first]):
+            return None
+        segment, other = here.segments[of], there.segments[first]
+        if there.numbered and other < 0:
+            return None
+        start, to = of, first
+        while (
+            start > floor
+            and to > 0
+            and mine[start - 1] == theirs[to - 1]
+            and here.segments[start - 1] == segment
+            and there.segments[to - 1] == other
+            and not _barrier(theirs[to - 1])
+        ):
+            start, to = start - 1, to - 1
+        end, stop, last = of + 1, first + 1, len(theirs)
+        while (
+            end < ceiling
+            and stop < last
+            and mine[end] == theirs[stop]
+            and here.segments[end] == segment
+            and there.segments[stop] == other
+            and not _barrier(theirs[stop])
+        ):
+            end, stop = end + 1, stop + 1
+        run = Run(start, end - start, target, to)
+        return run if pointers.run_ok(there, to, run.count) else None
+
+    def _chars(self, run: Run) -> int:
+        return sum(map(len, self._here.raw[run.of : run.end])) + run.count
+
+    def _enough(self, run: Run) -> bool:
+        if run.target.call is self._own and run.count >= OWN_LINES:
+            return self._chars(run) >= OWN_CHARS
+        if run.count >= self._min_lines:
+            return self._chars(run) >= MIN_CHARS
+        return run.count >= WIDE_LINES and self._chars(run) >= WIDE_CHARS
+
+    def _with_pieces(self, chosen: list[Run]) -> list[Run]:
+        """Add the shorter runs between two folds, or beside one, that go on in the same text: an
+        edited file is read again, and between two edits only a few lines stand."""
+        out: list[Run] = []
+        for at, run in enumerate(chosen):
+            floor = out[-1].end if out else 0
+            before = chosen[at - 1] if at else None
+            out += self._pieces(run.target, before, run, floor, run.of)
+            out.append(run)
+        if chosen:
+            out += self._pieces(
+                chosen[-1].target, chosen[-1], None, chosen[-1].end, len(self._here.raw)
+            )
+        return out
+
+    def _pieces(
+        self, target: Target, before: Run | None, after: Run | None, floor: int, ceiling: int
+    ) -> list[Run]:
+        if ceiling - floor < PIECE_LINES:
+            return []
+        theirs = self._index.lines(target).bodies
+        low = before.first + before.count if before and before.target is target else 0
+        high = after.first if after else len(theirs)
+        where: dict[str, int] = {}
+        for at in range(low, high):
+            if len(theirs[at]) > 12:  # a brace or a blank line anchors nothing
+                where.setdefault(theirs[at], at)
+        found: list[Run] = []
+        at = floor
+        while at < ceiling:
+            first = where.get(self._here.bodies[at])
+            run = None
+            if first is not None and first >= low:
+                run = self._extend(target, at, first, floor, ceiling)
+            if (
+                run is not None
+                and run.count >= PIECE_LINES
+                and run.first >= low
+                and run.first + run.count <= high
+                and self._chars(run) >= PIECE_CHARS
+            ):
+                found.append(run)
+                at = floor = run.end
+                low = run.first + run.count
+            else:
+                at += 1
+        return found
+
+
+def _barrier(line: str) -> bool:
+    """Whether a target line is itself a pointer: those never lead on."""
+    return line.startswith("[") and pointers.parse(line) is not None

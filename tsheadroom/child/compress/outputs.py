@@ -1,0 +1,154 @@
+"""The form of one tool output: the steps that make it shorter, in order, and the checks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tsheadroom.child.compress.folds import SAME_CHARS, Folder, Index, Run, Target
+from tsheadroom.child.compress.memo import Memo
+from tsheadroom.child.compress.settings import Settings
+from tsheadroom.child.headroom.lossless import Lossless
+from tsheadroom.child.headroom.lossy import Lossy
+from tsheadroom.texts import jsontext, listings, numbering, pointers, repeats, terminal
+from tsheadroom.texts import tools as commands
+from tsheadroom.texts.naming import Call, Calls
+from tsheadroom.texts.numbering import Lines
+
+
+@dataclass(slots=True)
+class Draft:
+    """A text on its way to its form. `shown` is what folds count lines in."""
+
+    text: str
+    transforms: list[str] = field(default_factory=list)
+    pointers: list[dict[str, Any]] = field(default_factory=list)
+    lossy: bool = False
+
+    def take(self, text: str, name: str) -> None:
+        """Go on with a shorter text; one that is not shorter is not taken."""
+        if len(text) < len(self.text):
+            self.text = text
+            self.transforms.append(name)
+
+
+def tidy(text: str, call: Call, settings: Settings, memo: Memo) -> Draft:
+    """The steps that look at nothing but the output itself and that the daemon can repeat."""
+    runs, is_file = commands.runs_commands(call), commands.prints_file(call)
+    wanted = {
+        "terminal": settings.terminal and runs,
+        "json": settings.json and not is_file,
+        "gutter": settings.gutter,
+        "repeat": settings.lossless and runs and not is_file,
+    }
+    steps = tuple(name for name, on in wanted.items() if on)
+
+    def make() -> tuple[str | None, list[str]]:
+        draft = Draft(text)
+        for name in steps:
+            draft.take(_TIDIED[name](draft.text), name)
+        return (draft.text if draft.transforms else None), draft.transforms
+
+    shorter, transforms = memo.get(steps, text, make, lambda made: len(made[0] or ""))
+    return Draft(text if shorter is None else shorter, list(transforms))
+
+
+_TIDIED: dict[str, Callable[[str], str]] = {
+    "terminal": terminal.screen,
+    "json": jsontext.minify,
+    "gutter": numbering.strip_padding,
+    "repeat": repeats.fold,
+}
+
+
+def fold(draft: Draft, call: Call, calls: Calls, index: Index, settings: Settings) -> None:
+    """Replace lines that stand earlier by pointers to them."""
+    if len(draft.text) < SAME_CHARS:
+        return
+    same = index.whole(draft.text)
+    if same is not None and not same.written:
+        count = draft.text.count("\n") + 1
+        _point(draft, [Run(0, count, same, 0)], call, calls, index)
+        return
+
+    def allowed(target: Target) -> bool:
+        return bool(target.written) or not commands.compared(call, target.call)
+
+    runs = Folder(index, draft.text, call, allowed, settings.fold_min_lines).runs()
+    if runs:
+        _point(draft, runs, call, calls, index)
+
+
+def _point(draft: Draft, runs: list[Run], call: Call, calls: Calls, index: Index) -> None:
+    """Put pointers in the place of runs, if the result can be undone."""
+    here = numbering.read(draft.text)
+    out, back, found = [], [], []
+    at = 0
+    for run in runs:
+        pointer = _pointer(here, run, call, calls, index)
+        if pointer is None:
+            continue
+        out += [*here.raw[at : run.of], pointers.render(pointer)]
+        back += [*here.raw[at : run.of], *pointers.lines(pointer, index.lines(run.target))]
+        at = run.end
+        found.append(
+            {
+                "item": run.target.item,
+                "slot": run.target.slot,
+                "call": run.target.call.id,
+                "first": run.first,
+                "count": run.count,
+                "of": run.of,
+                "name": pointer.name,
+            }
+        )
+    restored = "\n".join(back + here.raw[at:])
+    padded = restored != draft.text
+    if not found or (padded and numbering.add_padding(restored) != draft.text):
+        return
+    draft.text = "\n".join(out + here.raw[at:])
+    draft.pointers = found
+    draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
+
+
+def _pointer(
+    here: Lines, run: Run, call: Call, calls: Calls, index: Index
+) -> pointers.Pointer | None:
+    """What the pointer for a run says; None if it would not lead a reader there."""
+    target, there = run.target, index.lines(run.target)
+    name = calls.name(target.call, call, target.written)
+    pointer = pointers.describe(here, run.of, there, run.first, run.count, name)
+    if pointers.parse(pointers.render(pointer)) != pointer:
+        return None
+    if calls.find(name, call) != (target.call, target.written):
+        return None
+    return pointer if pointers.place(there, pointer) == run.first else None
+
+
+def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings, asked: str) -> None:
+    """Headroom's removing compressors; only where nothing was folded, or pointers could be hit."""
+    if draft.pointers:
+        return
+    text, names = lossy.compress_output(call, draft.text, settings, asked)
+    if names and len(text) < len(draft.text):
+        draft.text, draft.lossy = text, True
+        draft.transforms += names
+
+
+def headroom(draft: Draft, call: Call, lossless: Lossless, memo: Memo) -> None:
+    """Headroom's lossless compressors, on outputs that are not the text of a file."""
+    if draft.pointers or "repeat" in draft.transforms or commands.prints_file(call):
+        return
+
+    def make() -> tuple[str | None, list[str]]:
+        text, names = lossless.compress(call, draft.text)
+        if not names:
+            text, names = listings.fold(draft.text), ["listing"]
+        return (text, names) if len(text) < len(draft.text) else (None, [])
+
+    told = ("headroom", call.tool, call.command)
+    text, names = memo.get(told, draft.text, make, lambda made: len(made[0] or ""))
+    if text is not None:
+        draft.text = text
+        draft.transforms += names

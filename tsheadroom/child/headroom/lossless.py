@@ -1,0 +1,130 @@
+"""Headroom's lossless compressors, one tool output at a time.
+
+The pipeline has every compressor off that removes something or leaves a marker behind which only
+Headroom's own retrieval tool could resolve. What comes back is checked all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from headroom.config import ReadLifecycleConfig
+from headroom.parser import CCR_RETRIEVAL_MARKER_RE
+from headroom.transforms.content_router import ContentRouter, ContentRouterConfig
+from headroom.transforms.pipeline import TransformPipeline
+
+from tsheadroom.child.headroom import proofs
+from tsheadroom.texts.naming import Call
+
+log = logging.getLogger(__name__)
+
+# Headroom keeps a tokenizer for every model string it is told, for ever, and breaks on names of
+# the Hugging Face family. The form must not depend on the model's name anyhow.
+MODEL = "gpt-4o"
+MODEL_LIMIT = 200_000  # without effect in 0.42, but asked for
+
+MIN_CHARS = 500  # Headroom leaves shorter blocks alone
+MAX_CHARS = 1_000_000  # half a second of Python scanners
+# Headroom looks for the end of a JSON value behind each line's opening bracket: 48 KB of lines with
+# one brace take it a minute. This many lines looked at are some 20 ms; code and logs stay far off.
+MAX_NESTED_LINES = 200_000
+_GUARDED_CHARS = 4_000  # shorter texts cannot reach it
+_NAMED = frozenset({"Bash", "Grep"})  # by these it knows search results
+_MARKERS = ("<<ccr:", "Retrieve original", "headroom_retrieve")
+
+
+def build() -> TransformPipeline:
+    """The pipeline without anything that removes."""
+    return TransformPipeline(
+        transforms=[
+            ContentRouter(
+                ContentRouterConfig(
+                    ccr_enabled=False,
+                    ccr_inject_marker=False,
+                    enable_kompress=False,
+                    relevance_split=False,
+                    smart_crusher_lossless_only=True,
+                    enable_log_compressor=False,
+                    enable_search_compressor=False,
+                    enable_dense_line_elision=False,
+                    enable_html_extractor=False,
+                    enable_tabular_compressor=False,
+                    enable_config_compressor=False,
+                    enable_image_optimizer=False,
+                    read_lifecycle=ReadLifecycleConfig(enabled=False),
+                )
+            )
+        ]
+    )
+
+
+def marked(text: str) -> bool:
+    """Whether a text holds a marker that promises a retrieval."""
+    return (
+        any(marker in text for marker in _MARKERS)
+        or CCR_RETRIEVAL_MARKER_RE.search(text) is not None
+    )
+
+
+def nested_lines(text: str) -> int:
+    """The lines that a scan to each opened bracket's end would look at, all told: the depth of
+    nesting, summed over the lines."""
+    depth = total = 0
+    for line in text.split("\n"):
+        depth += line.count("{") + line.count("[") - line.count("}") - line.count("]")
+        depth = max(depth, 0)
+        total += depth
+    return total
+
+
+def worth_trying(text: str) -> bool:
+    """Whether Headroom can make this text shorter, and can be given it."""
+    return len(text) >= MIN_CHARS and bearable(text)
+
+
+def bearable(text: str) -> bool:
+    """Whether Headroom can be given this text without paying for it out of proportion."""
+    if len(text) > MAX_CHARS:
+        return False
+    return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES
+
+
+def call_messages(call: Call, inputs: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
+    """A tool call and its output, the least that Headroom needs to know what it looks at."""
+    # Headroom spares some tools' outputs by name what it removes; nothing is removed here, and a
+    # name that it does not know gets all that is lossless.
+    name = call.tool if call.tool in _NAMED else "tool"
+    use = {"type": "tool_use", "id": "call", "name": name, "input": dict(inputs)}
+    result = {"type": "tool_result", "tool_use_id": "call", "content": text}
+    return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+
+
+class Lossless:
+    """The pipeline, built once a process."""
+
+    def __init__(self) -> None:
+        self._pipeline = build()
+
+    def compress(self, call: Call, text: str) -> tuple[str, list[str]]:
+        """A tool output's shorter form and what was applied; the same text if there is none."""
+        if not worth_trying(text):
+            return text, []
+        inputs = {"command": call.command} if call.command else {}
+        try:
+            result = self._pipeline.apply(
+                messages=call_messages(call, inputs, text), model=MODEL, model_limit=MODEL_LIMIT
+            )
+            shorter = result.messages[1]["content"][0]["content"]
+        except (Exception, RecursionError) as error:
+            # Its own failure, whatever it is, must cost no more than the saving on one output.
+            log.warning("Headroom failed on an output; left alone tool=%s error=%s",
+                        call.tool, type(error).__name__)  # fmt: skip
+            return text, []
+        if not isinstance(shorter, str) or len(shorter) >= len(text):
+            return text, []
+        if marked(shorter) and not marked(text):
+            return text, []
+        names = [name for name in result.transforms_applied if name != "router:noop"]
+        return (shorter, names) if proofs.same(text, shorter, names) else (text, [])

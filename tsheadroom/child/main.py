@@ -1,0 +1,156 @@
+"""A worker process: started by path, in any interpreter that has Headroom.
+
+python -B main.py '{"parent": 7, "memory": 1073741824, "spawner": false, "options": {}}'
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import importlib.util
+import json
+import os
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tsheadroom.child.held import Compressor, Conversations
+
+READ_BUFFER = 256 * 1024
+"""A request of 20 MB is then eighty reads; a usual one is one."""
+
+ERROR_CHARS = 300
+"""Of an exception's text: it may quote the conversation, and goes into the daemon's log."""
+
+EXIT_NO_HEADROOM = 3
+"""Exit code when the compression cannot be loaded; the reason is the last line of stderr."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+def adopt_package() -> None:
+    """Make `tsheadroom.child...` importable here without running the package's own code.
+
+    The interpreter may lack this package, and what the daemon needs has no place in a worker.
+    """
+    here = Path(__file__).resolve().parent
+    package = types.ModuleType("tsheadroom")
+    package.__path__ = [str(here.parent)]
+    sys.modules["tsheadroom"] = package
+    # A script's own folder is searched first, and a folder in this one is called headroom.
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
+
+
+def load_compressor(arguments: dict[str, Any]) -> Compressor:
+    """Import the compression (and with it Headroom) and pay its first-call costs."""
+    from tsheadroom.child import environment
+
+    environment.apply()
+    environment.forbid_network()
+    path = arguments.get("pipelines") or Path(__file__).parent / "compress" / "compressor.py"
+    name = "tsheadroom.child.compress.compressor"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    compressor: Compressor = module.Compressor(arguments.get("options") or {})
+    compressor.warm_up()
+    # What is warm is never garbage: collections then walk only what a call made, and after a
+    # fork the pages of the rest stay shared.
+    gc.collect()
+    gc.freeze()
+    return compressor
+
+
+def ready_line(compressor: Compressor) -> bytes:
+    ready = {
+        "ready": True,
+        "headroom_version": compressor.headroom_version,
+        "pid": os.getpid(),
+        "lacks": compressor.lacks,
+    }
+    return json.dumps(ready).encode() + b"\n"
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def serve(compressor: Compressor, reading: int, writing: int) -> None:
+    """Answer requests, one line each, until stdin ends."""
+    from tsheadroom.child.held import Conversations
+
+    held = Conversations(compressor)
+    cold = True
+    write_all(writing, ready_line(compressor))
+    with open(reading, "rb", buffering=READ_BUFFER) as requests:
+        for line in iter(requests.readline, b""):
+            write_all(writing, answer(held, line, cold))
+            cold = False
+
+
+def answer(held: Conversations, line: bytes, cold: bool) -> bytes:
+    """The reply line to one request line, whatever happens inside."""
+    number = -1
+    try:
+        request = json.loads(line)
+        number = request["id"]
+        result = held.turn(request["payload"])
+        result["cold_first_call"] = cold
+        reply = {"id": number, "ok": True, "result": result}
+        return _ENCODER.encode(reply).encode("utf-8") + b"\n"
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        # Headroom's OfflineEgressBlocked is a BaseException. The daemon logs what it is told.
+        return _failure(number, error)
+
+
+def _failure(number: int, error: BaseException) -> bytes:
+    kind = getattr(error, "error_type", type(error).__name__)
+    text = str(error)[:ERROR_CHARS]
+    failure = {"id": number, "ok": False, "error": text, "error_type": kind}
+    return json.dumps(failure).encode("ascii") + b"\n"
+
+
+def main(arguments: dict[str, Any]) -> int:
+    from tsheadroom.child import forkserver as spawner
+    from tsheadroom.child import system
+
+    faulthandler.enable()
+    system.die_with_parent(arguments.get("parent", 0))
+    system.reset_signals()
+    reading, writing = system.take_stdio()
+    try:
+        compressor = load_compressor(arguments)
+    except Exception as error:
+        python = f"{sys.executable} ({sys.version.split()[0]})"
+        reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
+        print(f"Headroom does not load in {python}: {reason}", file=sys.stderr)
+        return EXIT_NO_HEADROOM
+    if arguments.get("spawner"):
+        os.close(writing)
+        nursed = spawner.nurse(reading, compressor.headroom_version, arguments)
+        if nursed is None:
+            return 0
+        reading, writing = nursed
+    system.limit_memory(arguments.get("memory", 0))
+    try:
+        serve(compressor, reading, writing)
+    except BrokenPipeError:
+        return 0  # the daemon has gone, or has given this worker up
+    return 0
+
+
+if __name__ == "__main__":
+    adopt_package()
+    code = main(json.loads(sys.argv[1]))
+    # Not sys.exit: tearing a warm interpreter down takes tens of milliseconds for nothing.
+    sys.stderr.flush()
+    os._exit(code)

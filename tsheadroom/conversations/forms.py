@@ -1,0 +1,155 @@
+"""Forms: what was forwarded in place of an item's texts, how they are checked, spliced and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from tsheadroom.aperture import slices as split
+from tsheadroom.errors import TsheadroomError
+from tsheadroom.providers.shapes import Slot
+
+# What only Headroom's retrieval tool could resolve, and that tool does not exist behind a hook.
+_DANGLING = re.compile(r"<<ccr:|Retrieve (?:more|original)\b|headroom_retrieve|hash=[0-9a-f]{8,}")
+_ITEM_OVERHEAD = 96  # bytes of a Python object's header and slots, for the memory bound
+
+
+class Refused(TsheadroomError):
+    """A worker's form would change more than it may; the item goes as the client sent it."""
+
+
+class Target(msgspec.Struct, frozen=True, array_like=True):
+    """What a pointer points at, named so that a splice can prove that it still stands there."""
+
+    item: int
+    digest: bytes  # of the target item as the client sent it
+    token: bytes  # of the form that it was forwarded in, b"" for none
+
+
+class Edit(msgspec.Struct, frozen=True, array_like=True):
+    """One text of an item and what was forwarded in its place."""
+
+    slot: Slot
+    start: int  # of the JSON string in the item's canonical bytes
+    end: int
+    new: bytes  # the JSON string that replaces it, quotes included
+
+
+class Form(msgspec.Struct, frozen=True, array_like=True):
+    """How one item was forwarded. Kept as long as the conversation lives, byte for byte."""
+
+    token: bytes  # 16 bytes, names the form; the same on the worker's side
+    edits: tuple[Edit, ...]
+    targets: tuple[Target, ...]
+    tokens_saved: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, roughly."""
+        edits = sum(2 * _ITEM_OVERHEAD + len(edit.new) for edit in self.edits)
+        return _ITEM_OVERHEAD + edits + 2 * _ITEM_OVERHEAD * len(self.targets)
+
+
+class ProposedEdit(msgspec.Struct, frozen=True):
+    """What a worker proposes for one text, decoded from its reply."""
+
+    slot: Slot
+    text: str
+    original: str
+    targets: tuple[int, ...] = ()
+
+
+def build(
+    canonical: bytes,
+    token: bytes,
+    edits: Iterable[ProposedEdit],
+    target: Callable[[int], Target],
+    tokens_saved: int,
+) -> Form:
+    """The form that these edits make of an item. Raises Refused.
+
+    `canonical` are the item's bytes as its digest sees them; `target` names an item by index.
+    """
+    made: list[Edit] = []
+    targets: dict[int, Target] = {}
+    for edit in edits:
+        span = split.locate(canonical, edit.slot)
+        if span is None:
+            raise Refused(f"there is no text at {list(edit.slot)}")
+        new = _encoded(edit.text)
+        if len(new) >= span[1] - span[0]:
+            raise Refused("the form is not smaller than the text")
+        if _DANGLING.search(edit.text) and not _DANGLING.search(edit.original):
+            raise Refused("the form holds a marker that nothing can resolve")
+        made.append(Edit(tuple(edit.slot), span[0], span[1], new))
+        targets |= {index: target(index) for index in edit.targets}
+    if not made:
+        raise Refused("the form changes nothing")
+    made.sort(key=lambda edit: edit.start)
+    return Form(token, tuple(made), tuple(targets.values()), tokens_saved)
+
+
+def stands(form: Form, digests: Sequence[bytes], forms: Mapping[int, Form]) -> bool:
+    """Whether everything that the form points at stands, unchanged, in this outgoing body.
+
+    `digests` were computed from this very body's bytes and `forms` are what is spliced into it, so
+    equality with what they were when the pointer was checked line by line proves that the lines
+    stand there.
+    """
+    return all(
+        target.item < len(digests)
+        and digests[target.item] == target.digest
+        and token_of(forms.get(target.item)) == target.token
+        for target in form.targets
+    )
+
+
+def token_of(form: Form | None) -> bytes:
+    """The form's name; b"" for an item that goes as the client sent it."""
+    return form.token if form else b""
+
+
+def changes(
+    form: Form, raw: bytes, offset: int, *, is_canonical: bool
+) -> list[tuple[int, int, bytes]]:
+    """The form as splices of the body in which the item's `raw` bytes stand at `offset`.
+
+    Raises Refused when the item is spelled in a way in which a text cannot be found.
+    """
+    found: list[tuple[int, int, bytes]] = []
+    for edit in form.edits:
+        span = (edit.start, edit.end) if is_canonical else split.locate(raw, edit.slot)
+        if span is None:
+            raise Refused(f"the text at {list(edit.slot)} is not where it was")
+        found.append((offset + span[0], offset + span[1], edit.new))
+    return found
+
+
+def forwarded(form: Form | None, canonical: bytes) -> bytes:
+    """The item's canonical bytes with its form spliced in: what the provider got."""
+    if form is None:
+        return canonical
+    parts: list[bytes] = []
+    at = 0
+    for edit in form.edits:
+        parts += (canonical[at : edit.start], edit.new)
+        at = edit.end
+    return b"".join((*parts, canonical[at:]))
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return msgspec.json.encode(text)
+    except UnicodeEncodeError as error:
+        raise Refused("the form holds a lone surrogate") from error
+
+
+def digest_of(parts: Iterable[bytes]) -> bytes:
+    """The name of a sequence of digests: a prefix of a conversation."""
+    chain = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        chain.update(part)
+    return chain.digest()

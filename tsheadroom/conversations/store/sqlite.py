@@ -1,0 +1,339 @@
+"""Decisions on disk: one SQLite table of turns, written before an answer leaves.
+
+A turn names its request by the chain of its items and says what it adds to an earlier turn: digests
+and forms. The forms in force at a turn are found by walking up. All writes go through one thread,
+which commits whatever has gathered since its last commit at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec
+
+import msgspec
+import zstandard
+
+from tsheadroom.conversations.forms import Form
+from tsheadroom.errors import TsheadroomError
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "conversations.sqlite3"
+SCHEMA = 1
+_GROUPED = 512  # writes in one transaction at most, so that the first does not wait for ever
+_IN_QUERY = 500  # below SQLite's bound on host parameters
+_BUSY_MS = 5000
+_LEVEL = 3  # zstd's default: forms are small and written once
+_EXPLAINING = 4  # requests looked at to explain an answer; more than one is an odd coincidence
+
+_TABLES = """
+CREATE TABLE turn (
+  chain BLOB PRIMARY KEY, parent BLOB, family BLOB NOT NULL, length INTEGER NOT NULL,
+  digests BLOB NOT NULL, forms BLOB, delivered INTEGER NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX turn_family ON turn (family, at);
+CREATE INDEX turn_parent ON turn (parent);
+CREATE TABLE costly (digest BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_WALK_UP = """
+WITH RECURSIVE up(chain, parent, family, length, digests, forms, delivered) AS (
+  SELECT chain, parent, family, length, digests, forms, delivered FROM turn WHERE chain = ?
+  UNION ALL
+  SELECT t.chain, t.parent, t.family, t.length, t.digests, t.forms, t.delivered
+  FROM turn t JOIN up ON t.chain = up.parent
+) SELECT chain, parent, family, length, digests, forms, delivered FROM up ORDER BY length
+"""
+
+_WALK_DOWN = """
+WITH RECURSIVE down(chain, length, delivered) AS (
+  SELECT chain, length, delivered FROM turn WHERE parent = ?
+  UNION ALL
+  SELECT t.chain, t.length, t.delivered FROM turn t JOIN down ON t.parent = down.chain
+  WHERE t.length <= ?
+) SELECT ifnull((SELECT t.chain FROM turn t WHERE t.parent = down.chain LIMIT 1), chain)
+FROM down WHERE length = ? AND delivered LIMIT ?
+"""
+
+P = ParamSpec("P")
+Forms = dict[int, Form]
+_FORMS = msgspec.msgpack.Decoder(Forms)
+
+
+class StoreError(TsheadroomError):
+    """The decisions on disk cannot be opened."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One turn. `digests` and `forms` are of the items from `parent`'s end on."""
+
+    chain: bytes
+    parent: bytes | None
+    family: bytes
+    length: int
+    digests: bytes
+    forms: Forms
+    delivered: bool = True
+
+
+Line = list[Record]
+"""The turns of one conversation from its start to one of its requests."""
+
+
+class Store:
+    """The table, in one directory. One thread reads and one writes; callers get futures."""
+
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
+        """Open or create it. Raises StoreError with a sentence."""
+        self._path = directory / FILE_NAME
+        self.clock = clock
+        self._reader = self._open()
+        # Marks that are not on disk yet: nobody waits for these, so a reader may come before them.
+        self._marks: dict[bytes, tuple[Future[None], bool]] = {}
+        self._lock = threading.Lock()  # of the marks, and of the queue's end
+        self._closed = False
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="decisions-read")
+        self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
+        self._thread.start()
+
+    def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
+        """The line that ends in the longest known turn among these chains; none if none is known.
+
+        Like every reading it fails with StoreError when the file cannot be read.
+        """
+        return self._reads.submit(self._read, self._longest, chains)
+
+    def siblings(self, chain: bytes, length: int) -> Future[list[Line]]:
+        """Lines to delivered requests of this length that went on from the turn named `chain`.
+
+        Where one is known to have gone on, that next request stands for it: it holds the answer.
+        """
+        return self._reads.submit(self._read, self._siblings, chain, length)
+
+    def _read(self, question: Callable[P, list[Line]], *args: P.args, **kw: P.kwargs) -> list[Line]:
+        try:
+            return question(*args, **kw)
+        except (sqlite3.Error, zstandard.ZstdError, msgspec.MsgspecError) as error:
+            raise StoreError(f"decisions could not be read: {error}") from error
+
+    def _longest(self, chains: Sequence[bytes]) -> list[Line]:
+        best: tuple[int, bytes] | None = None
+        for batch in _batches(chains, _IN_QUERY):
+            marks = ",".join("?" * len(batch))
+            found = self._reader.execute(
+                f"SELECT length, chain FROM turn WHERE chain IN ({marks})"
+                " ORDER BY length DESC LIMIT 1",
+                batch,
+            ).fetchone()
+            best = max(filter(None, (best, found)), default=None)
+        return [self._line(best[1])] if best else []
+
+    def _siblings(self, chain: bytes, length: int) -> list[Line]:
+        found = self._reader.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
+        return [self._line(row[0]) for row in found.fetchall()]
+
+    def _line(self, chain: bytes) -> Line:
+        """The turns from the conversation's start to this one."""
+        rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
+        unpack = zstandard.ZstdDecompressor().decompress
+        with self._lock:
+            marks = {row[0]: self._marks[row[0]][1] for row in rows if row[0] in self._marks}
+        return [
+            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marks.get(c, bool(ok)))
+            for c, p, f, n, d, z, ok in rows
+        ]
+
+    def costly(self) -> list[bytes]:
+        """Digests of items that killed or outlived a worker, the newest last."""
+        return [row[0] for row in self._reader.execute("SELECT digest FROM costly ORDER BY at")]
+
+    def save(self, record: Record) -> Future[None]:
+        """Write a turn; the future is done when it is durable."""
+        forms = None
+        if record.forms:
+            pack = zstandard.ZstdCompressor(_LEVEL).compress
+            forms = pack(msgspec.msgpack.encode(record.forms))
+        return self._submit(
+            "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)",
+            (record.chain, record.parent, record.family, record.length, record.digests, forms,
+             record.delivered, int(self.clock())),
+        )  # fmt: skip
+
+    def mark(self, chain: bytes, *, delivered: bool) -> Future[None]:
+        """Note whether a turn's answer arrived."""
+        written = self._submit("UPDATE turn SET delivered = ? WHERE chain = ?", (delivered, chain))
+        with self._lock:
+            self._marks[chain] = written, delivered
+        written.add_done_callback(lambda _: self._forget(chain, written))
+        return written
+
+    def _forget(self, chain: bytes, written: Future[None]) -> None:
+        with self._lock:  # the writer's thread calls this, while the loop may mark it anew
+            if self._marks.get(chain, (None, False))[0] is written:
+                del self._marks[chain]
+
+    def avoid(self, digest: bytes) -> Future[None]:
+        """Note an item that must not be processed again."""
+        return self._submit(
+            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
+        )
+
+    def forget_avoided(self, before: float) -> Future[None]:
+        """Give items another chance that cost a worker before this time (seconds since 1970)."""
+        return self._submit("DELETE FROM costly WHERE at < ?", (int(before),))
+
+    def forget(self, family: bytes, last: int, limit: int) -> Future[None]:
+        """Delete up to `limit` turns of a conversation that has not gone on since `last`.
+
+        The latest go first: what is left of it is a conversation with an earlier end.
+        """
+        return self._submit(
+            "DELETE FROM turn WHERE chain IN (SELECT chain FROM turn WHERE family = ?1"
+            " AND (SELECT max(at) FROM turn WHERE family = ?1) <= ?2 ORDER BY at DESC LIMIT ?3)",
+            (family, last, limit),
+        )
+
+    def families(self, slice_: int) -> Iterator[tuple[bytes, int, int]]:
+        """Every conversation: its name, when it went on last, its number of turns.
+
+        For the caller's own thread. Read in slices from an index, which looks at no turn itself
+        and holds nobody up.
+        """
+        after = b""
+        with contextlib.closing(self._connect()) as connection:
+            while found := connection.execute(
+                "SELECT family, max(at), count(*) FROM turn WHERE family > ?"
+                " GROUP BY family ORDER BY family LIMIT ?",
+                (after, slice_),
+            ).fetchall():
+                yield from found
+                after = found[-1][0]
+
+    def size(self) -> int:
+        """Bytes of the file that are in use. For the caller's own thread."""
+        with contextlib.closing(self._connect()) as connection:
+            pages, free, page = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return int((pages - free) * page)
+
+    def close(self) -> None:
+        """Write what is queued, fold the log into the file, close."""
+        self._reads.shutdown(cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+
+    def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
+        future: Future[None] = Future()
+        # From here on nobody can cancel it: a write is not undone because its caller hung up.
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._closed:
+                future.set_exception(StoreError("the decisions on disk are closed"))
+            else:
+                self._queue.put(((sql, values), future))
+        return future
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            # Created by hand first: SQLite would use the umask, and forms are people's data.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._path.chmod(0o600)
+            with contextlib.closing(self._connect()) as first:
+                version = first.execute("PRAGMA user_version").fetchone()[0]
+                if version == 0:
+                    first.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+            if version > SCHEMA:
+                raise StoreError(
+                    f"{self._path} was written by a newer tsheadroom (schema {version}, this one"
+                    f" knows {SCHEMA}); upgrade, or move the file away"
+                )
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreError(f"{self._path} cannot be opened: {error}") from error
+            return self._start_over(error)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be opened: {error}") from error
+
+    def _start_over(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        spoilt = self._path.with_suffix(".spoilt")
+        log.error("decisions on disk are spoilt; starting empty err=%s kept=%s", error, spoilt)
+        self._path.replace(spoilt)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        return self._open()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        # A commit survives the death of this process at once; a power cut may take back the last
+        # ones, never half of one. An fsync a turn would cost more than all the rest of it.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _write_all(self) -> None:
+        connection = self._connect()
+        for batch in self._gathered():
+            try:
+                # A lone write commits by itself: each statement more is a wait for the loop's
+                # thread to let go of the interpreter.
+                if len(batch) > 1:
+                    connection.execute("BEGIN IMMEDIATE")
+                for (sql, values), _ in batch:
+                    connection.execute(sql, values)
+                if len(batch) > 1:
+                    connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                log.error("decisions could not be written err=%s turns=%d", error, len(batch))
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                _resolve(batch, error)
+            else:
+                _resolve(batch, None)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+
+    def _gathered(self) -> Iterator[list[tuple[_Write, Future[None]]]]:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            batch = [first]
+            while len(batch) < _GROUPED and not self._queue.empty():
+                more = self._queue.get()
+                if more is None:
+                    yield batch
+                    return
+                batch.append(more)
+            yield batch
+
+
+_Write = tuple[str, tuple[object, ...]]
+
+
+def _resolve(batch: Sequence[tuple[_Write, Future[None]]], error: sqlite3.Error | None) -> None:
+    for _, future in batch:
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(StoreError(f"decisions could not be written: {error}"))
+
+
+def _batches(all_: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(all_), size):
+        yield all_[start : start + size]

@@ -1,0 +1,63 @@
+"""Forgets old decisions on disk, a few at a time, so that no turn ever waits behind it.
+
+What is too old or too much is looked for in slices of an index, by a thread of its own; only what
+has to go is given to the writer, in transactions of some milliseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import sqlite3
+
+from tsheadroom.conversations.store.sqlite import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 3600.0
+MAX_AGE_S = 30 * 86400  # no provider keeps a prefix, nor a client a session, for longer
+MAX_BYTES = 1 << 30  # about 300,000 turns with forms; keeps a small disk usable
+SPARE = 0.9  # when it is too much, this share of it stays: not a little every hour
+_SLICE = 500  # conversations looked at in one go, in some milliseconds
+_TURNS_AT_ONCE = 100  # in one transaction
+_OLDEST = 5_000  # conversations that one sweep chooses from, to stay below the size
+_WRITE_SECONDS = 60.0  # a writer that takes longer for a few rows has other troubles
+
+
+def sweep(store: Store, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTES) -> None:
+    """Forget what did not go on for `max_age` seconds, then the oldest beyond `max_bytes`.
+
+    Blocks until it is done; to be called in a thread. Raises StoreError.
+    """
+    try:
+        _sweep(store, int(store.clock() - max_age), max_bytes)
+    except sqlite3.Error as error:
+        raise StoreError(f"decisions could not be read: {error}") from error
+
+
+def _sweep(store: Store, cutoff: int, max_bytes: int) -> None:
+    store.forget_avoided(cutoff).result(_WRITE_SECONDS)
+    gone = 0
+    for family, last, turns in store.families(_SLICE):
+        if last < cutoff:
+            _forget(store, family, last, turns)
+            gone += 1
+    if store.size() > max_bytes:
+        gone += _shrink(store, int(max_bytes * SPARE))
+    if gone:
+        log.info("old conversations forgotten conversations=%d bytes=%d", gone, store.size())
+
+
+def _shrink(store: Store, wanted: int) -> int:
+    """Forget the conversations that rest for longest, until so many bytes are left."""
+    oldest = heapq.nsmallest(_OLDEST, ((last, f, n) for f, last, n in store.families(_SLICE)))
+    for gone, (last, family, turns) in enumerate(oldest):
+        if store.size() <= wanted:
+            return gone
+        _forget(store, family, last, turns)
+    return len(oldest)
+
+
+def _forget(store: Store, family: bytes, last: int, turns: int) -> None:
+    for _ in range(0, turns, _TURNS_AT_ONCE):
+        store.forget(family, last, _TURNS_AT_ONCE).result(_WRITE_SECONDS)

@@ -1,0 +1,1 @@
+"""The bill: what providers charged, and what fits only because of forms."""

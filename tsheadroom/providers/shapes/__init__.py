@@ -1,0 +1,20 @@
+"""The body shapes of the providers: where the conversation is, and what an item says."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from tsheadroom.providers.shapes.gemini import GEMINI
+from tsheadroom.providers.shapes.messages import MESSAGES
+from tsheadroom.providers.shapes.parts import Json, Part, Shape, Slot
+from tsheadroom.providers.shapes.responses import RESPONSES
+
+__all__ = ["Json", "Part", "Shape", "Slot", "shape_of"]
+
+# Bedrock Converse and OpenAI Chat share the member name and nearly all of the walk.
+_SHAPES: tuple[Shape, ...] = (MESSAGES, RESPONSES, GEMINI)
+
+
+def shape_of(members: Container[str]) -> Shape | None:
+    """The shape of a request body that has these members; None when it holds no conversation."""
+    return next((shape for shape in _SHAPES if shape.key in members), None)

@@ -1,0 +1,55 @@
+"""`contents`: Gemini and Vertex generateContent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tsheadroom.providers.shapes.parts import (
+    Json,
+    Part,
+    Result,
+    strings,
+    text,
+    tool_result,
+    tool_use,
+)
+
+
+class Gemini:
+    """Items are contents with a `role` (user, model, function) and `parts`."""
+
+    key = "contents"
+
+    def by_model(self, role: str, kind: str) -> bool:
+        """Gemini's assistant is called model."""
+        del kind
+        return role == "model"
+
+    def role(self, item: Json) -> str:
+        """The neutral name of the item's role."""
+        role = item.get("role") if isinstance(item, dict) else None
+        return {"model": "assistant", "function": "tool"}.get(str(role), "user")
+
+    def parts(self, item: Json) -> Iterator[Part]:
+        """Text, function calls, and each string inside a function's response."""
+        parts = item.get("parts") if isinstance(item, dict) else None
+        for index, part in enumerate(parts if isinstance(parts, list) else []):
+            if not isinstance(part, dict) or part.get("thought"):
+                continue
+            if isinstance(part.get("text"), str):
+                yield text(("parts", index, "text"), part["text"])
+            call, response = part.get("functionCall"), part.get("functionResponse")
+            if isinstance(call, dict):
+                yield tool_use(_id(call), call.get("name"), call.get("args"))
+            if isinstance(response, dict):
+                where = ("parts", index, "functionResponse", "response")
+                for slot, value in strings(where, response.get("response")):
+                    yield tool_result(slot, value, Result(_id(response)))
+
+
+def _id(part: dict[str, Json]) -> str:
+    """Gemini's ids are optional; the function's name stands in."""
+    return str(part.get("id") or part.get("name") or "")
+
+
+GEMINI = Gemini()

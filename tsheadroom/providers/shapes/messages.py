@@ -1,0 +1,111 @@
+"""`messages`: Anthropic Messages, OpenAI Chat Completions and Bedrock Converse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from tsheadroom.providers.shapes.parts import (
+    Json,
+    Part,
+    Result,
+    Slot,
+    strings,
+    text,
+    tool_result,
+    tool_use,
+)
+
+_ROLES = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
+_TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
+
+
+class Messages:
+    """Items are messages with a `role` and a `content` of a string or a list of blocks."""
+
+    key = "messages"
+
+    def by_model(self, role: str, kind: str) -> bool:
+        """The model speaks as the assistant."""
+        del kind
+        return role == "assistant"
+
+    def role(self, item: Json) -> str:
+        """OpenAI's developer is a system message; unknown roles are read as the user's."""
+        return _ROLES.get(str(item.get("role")), "user") if isinstance(item, dict) else "user"
+
+    def parts(self, item: Json) -> Iterator[Part]:
+        """Text, tool calls and tool results of any of the three dialects."""
+        if not isinstance(item, dict):
+            return
+        content = item.get("content")
+        if item.get("role") in ("tool", "function"):
+            call = item.get("tool_call_id") or item.get("name") or ""
+            yield from _texts_of_result(("content",), content, Result(str(call)))
+        elif isinstance(content, str):
+            yield text(("content",), content)
+        elif isinstance(content, list):
+            for index, block in enumerate(content):
+                if isinstance(block, dict):
+                    yield from _block(("content", index), block)
+        yield from _openai_calls(item.get("tool_calls"))
+
+
+def _block(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
+    kind = block.get("type")
+    if kind == "tool_use":
+        yield tool_use(block.get("id"), block.get("name"), block.get("input"))
+    elif kind == "tool_result":
+        result = Result(str(block.get("tool_use_id")), bool(block.get("is_error")))
+        yield from _texts_of_result((*slot, "content"), block.get("content"), result)
+    elif isinstance(block.get("text"), str) and (kind in _TEXT_TYPES or kind is None):
+        yield text((*slot, "text"), block["text"])
+    elif isinstance(block.get("toolUse"), dict):
+        use = block["toolUse"]
+        yield tool_use(use.get("toolUseId"), use.get("name"), use.get("input"))
+    elif isinstance(block.get("toolResult"), dict):
+        yield from _converse_result((*slot, "toolResult"), block["toolResult"])
+
+
+def _texts_of_result(slot: Slot, content: Json, result: Result) -> Iterator[Part]:
+    if isinstance(content, str):
+        yield tool_result(slot, content, result)
+    elif isinstance(content, list):
+        for index, block in enumerate(content):
+            if isinstance(block, dict) and isinstance(block.get("text"), str):
+                yield tool_result((*slot, index, "text"), block["text"], result)
+
+
+def _converse_result(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
+    result = Result(str(block.get("toolUseId")), block.get("status") == "error")
+    content = block.get("content")
+    for index, inner in enumerate(content if isinstance(content, list) else []):
+        if isinstance(inner, dict):
+            where = (*slot, "content", index)
+            for path, value in strings(
+                where, {k: inner[k] for k in ("text", "json") if k in inner}
+            ):
+                yield tool_result(path, value, result)
+
+
+def _openai_calls(calls: Json) -> Iterator[Part]:
+    for call in calls if isinstance(calls, list) else []:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            yield tool_use(
+                call.get("id"), function.get("name"), arguments(function.get("arguments"))
+            )
+
+
+def arguments(value: Json) -> Json:
+    """OpenAI sends a call's arguments as JSON in a string; what does not parse stays the string."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return value
+
+
+MESSAGES = Messages()

@@ -1,0 +1,1 @@
+"""All that operators see: series, lines, logs."""

@@ -1,0 +1,60 @@
+"""The series of what providers billed, from Aperture's post-response events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tsheadroom.economy.billing import Billing
+from tsheadroom.telemetry.series import clean_label
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_LABELS = ("provider", "model", "arm")
+_COUNTERS = {
+    "turns": "Requests billed.",
+    "dollars": "Dollars billed, by Aperture's price list.",
+    "input_tokens": "Input tokens billed in full.",
+    "cached_tokens": "Input tokens billed as read from the prompt cache.",
+    "written_tokens": "Input tokens billed as written to the prompt cache.",
+    "output_tokens": "Output tokens billed.",
+    "forecast_cached_tokens": "Tokens forecast as cached for the same requests (bytes/4).",
+    "forecast_new_tokens": "Tokens forecast as new for the same requests (bytes/4).",
+}
+
+
+class BillingCollector(Collector):
+    """Exposes a Billing to prometheus_client."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def describe(self) -> list[Metric]:
+        """Nothing: there are no series before the first bill."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """A family a number of Sum."""
+        for name, text in _COUNTERS.items():
+            family = CounterMetricFamily(f"tsheadroom_billed_{name}", text, labels=_LABELS)
+            yield self._filled(family, name)
+        # A gauge: a policy that loses makes it fall.
+        saved = GaugeMetricFamily(
+            "tsheadroom_billed_saved_tokens",
+            "Tokens that billed requests were shorter by; negative is a loss.",
+            labels=_LABELS,
+        )
+        yield self._filled(saved, "saved_tokens")
+        behind = "1 while compressed conversations hit the prompt cache less than the holdout."
+        yield GaugeMetricFamily(
+            "tsheadroom_cache_hits_behind", behind, value=float(self._billing.behind)
+        )
+
+    def _filled(self, family: CounterMetricFamily | GaugeMetricFamily, name: str) -> Metric:
+        for key, total in self._billing:
+            family.add_metric([clean_label(part) for part in key], getattr(total, name))
+        return family

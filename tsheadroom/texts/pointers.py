@@ -1,0 +1,246 @@
+"""The grammar of fold pointers: one line that stands for lines which stand earlier, verbatim.
+
+    [lines 51-120 unchanged: see lines 49-118 of Read #2 lib/foo.ex above]
+    [lines 51-120 unchanged: see Read lib/foo.ex above]      the same numbers there
+    [70 lines unchanged: see lines 1-70 of your Write foo.ex above]    no numbers here
+    [same output as Bash "npm test" above]                   the whole of it
+
+Line numbers are those that the text shows, or count from 1 where it shows none.
+The child renders by this, the daemon verifies by it, the tests expand by it. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tsheadroom.texts import jsontext, numbering, repeats, terminal
+from tsheadroom.texts.naming import Call, Calls, written_texts
+from tsheadroom.texts.numbering import ARROW, Lines
+
+# What looks like a pointer anywhere in a text: an imitation by a client, or one that an agent
+# copied into a file. Looser than the grammar on purpose.
+IMITATION = re.compile(
+    r"(?:\d lines|\[lines \d+(?:-| to )\d+) unchanged: see |\[same output as [^\n]+ above\]"
+)
+
+_LINE = re.compile(
+    r"\[(?:same output as|(?:lines (?P<here>\d+)(?P<dash>-| to )(?P<last>\d+)|(?P<count>\d+) lines)"
+    r" unchanged: see)(?: lines (?P<first>\d+)-(?P<to>\d+) of)? (?P<name>.+) above\]"
+)
+PADDED = "padded"  # with the gutter left as it is: folded lines were right-aligned, too
+Lookup = Callable[[int, list[Any], str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a pointer line says. `here`, `there`: first numbers as shown; None: none is said."""
+
+    count: int | None
+    here: int | None
+    there: int | None
+    name: str
+    separator: str = ARROW
+
+
+def render(pointer: Pointer) -> str:
+    """The pointer as the line that stands in the text."""
+    if pointer.count is None:
+        return f"[same output as {pointer.name} above]"
+    lines = f"{pointer.count} lines"
+    if pointer.here is not None:
+        # How the number was set off cannot be seen from a text that is folded whole.
+        dash = "-" if pointer.separator == ARROW else " to "
+        lines = f"lines {pointer.here}{dash}{pointer.here + pointer.count - 1}"
+    where = ""
+    if pointer.there is not None:
+        where = f"lines {pointer.there}-{pointer.there + pointer.count - 1} of "
+    return f"[{lines} unchanged: see {where}{pointer.name} above]"
+
+
+def parse(line: str) -> Pointer | None:
+    """What a line says if it is a pointer."""
+    match = _LINE.fullmatch(line) if line.startswith("[") else None
+    if match is None:
+        return None
+    here = int(match["here"]) if match["here"] else None
+    there = int(match["first"]) if match["first"] else None
+    count = int(match["count"]) if match["count"] else None
+    if here is not None:
+        count = int(match["last"]) - here + 1
+    if there is not None and (count is None or count != int(match["to"]) - there + 1):
+        return None
+    separator = "\t" if match["dash"] == " to " else ARROW
+    pointer = Pointer(count, here, there, match["name"], separator)
+    return pointer if (count is None or count > 0) and render(pointer) == line else None
+
+
+def imitated(text: str) -> bool:
+    """Whether a text that we did not write holds something like a pointer."""
+    if " unchanged: see " in text or "[same output as " in text:
+        return IMITATION.search(text) is not None
+    return repeats.IMITATION.search(text) is not None
+
+
+def describe(here: Lines, of: int, there: Lines, first: int, count: int, name: str) -> Pointer:
+    """The pointer for lines [of, of+count) here that equal lines [first, first+count) there."""
+    if of == 0 and count == len(here.raw) == len(there.raw) and here.raw == there.raw:
+        return Pointer(None, None, None, name)
+    number = here.numbers[of] or None
+    separator = here.separators[here.segments[of]] if number else ARROW
+    target = there.numbers[first] or first + 1
+    if number is not None and there.numbers[first] == number:
+        return Pointer(count, number, None, name, separator)
+    return Pointer(count, number, target, name, separator)
+
+
+def run_ok(lines: Lines, first: int, count: int) -> bool:
+    """Whether lines can be named by their first number and their count: all in one segment, or,
+    in a text that shows no numbers, any."""
+    if first < 0 or count < 1 or first + count > len(lines.raw):
+        return False
+    if not lines.numbered:
+        return True
+    segment = lines.segments[first]
+    same = segment >= 0 and lines.segments[first + count - 1] == segment
+    return same and lines.starts[lines.numbers[first]] == first
+
+
+def place(lines: Lines, pointer: Pointer) -> int | None:
+    """The first target line (0-based) that a pointer means in a target text."""
+    number = pointer.there if pointer.there is not None else pointer.here
+    if pointer.count is None:
+        return 0
+    if number is None:
+        return None
+    first = lines.starts.get(number) if lines.numbered else number - 1
+    return first if first is not None and run_ok(lines, first, pointer.count) else None
+
+
+def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
+    """Whether each pointer of an edit stands in its new text, and for exactly what the original has
+    there: its target lines stand in the outgoing text and equal the original's, numbers aside.
+
+    `lookup(item, slot, call)` gives the outgoing text of an earlier slot, or None.
+    """
+    here = numbering.read(shown(original, edit.get("transforms") or ()))
+    new = set(str(edit.get("text", "")).split("\n"))
+    targets: dict[str, Lines] = {}
+    expected = set()
+    for pointer in edit.get("pointers") or ():
+        slot, call = list(pointer["slot"]), str(pointer.get("call") or "")
+        key = repr((pointer["item"], slot, call))
+        if key not in targets:
+            text = lookup(pointer["item"], slot, call)
+            if text is None:
+                return False
+            targets[key] = numbering.read(text)
+        there, of, first, count = targets[key], pointer["of"], pointer["first"], pointer["count"]
+        if not _equal(here, of, there, first, count):
+            return False
+        line = render(describe(here, of, there, first, count, pointer["name"]))
+        if line not in new:
+            return False
+        expected.add(line)
+    return all(line in expected for line in new if parse(line) is not None)
+
+
+def shown(original: str, transforms: Iterable[str]) -> str:
+    """The original as it stood when its lines were folded: after the transforms that come first."""
+    for name in transforms:
+        if name in _REPEATABLE:
+            original = _REPEATABLE[name](original)
+    return original
+
+
+# What the daemon can do again for itself, by the names that forms carry.
+_REPEATABLE: dict[str, Callable[[str], str]] = {
+    "terminal": terminal.screen,
+    "json": jsontext.minify,
+    "gutter": numbering.strip_padding,
+    "repeat": repeats.fold,
+}
+
+
+def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
+    if of < 0 or not 0 < count <= len(here.raw) - of or not 0 <= first <= len(there.raw) - count:
+        return False
+    whole = of == 0 and count == len(here.raw) == len(there.raw)
+    target = there.bodies[first : first + count]
+    if whole and here.raw == there.raw:
+        return not any(parse(line) for line in there.raw)
+    if here.bodies[of : of + count] != target or any(map(parse, target)):
+        return False
+    return here.segments[of] == here.segments[of + count - 1] and run_ok(there, first, count)
+
+
+def expand(
+    items: Sequence[Mapping[str, Any]], item: int, call: str, transforms: Iterable[str] = ()
+) -> str | None:
+    """Restore a tool output from the outgoing conversation alone: what its pointers say is enough.
+
+    `items` are neutral items as forwarded. `transforms`, of the form, say whether lines of the
+    output itself come again, and whether its tool right-aligns its numbers; what "terminal" and
+    "json" took off stays off. None: a pointer leads nowhere.
+    """
+    calls = Calls()
+    for earlier in items[:item]:
+        for part in earlier["parts"]:
+            if part["kind"] == "tool_use":
+                calls.add(part)
+    own, text = calls.by_id.get(call), _result(items[: item + 1], call)
+    if own is None or text is None:
+        return None
+    out: list[str] = []
+    for line in text.split("\n"):
+        pointer = parse(line)
+        if pointer is None:
+            out.append(line)
+            continue
+        found = calls.find(pointer.name, own)
+        target = _target(items[: item + 1], *found) if found else None
+        meant = lines(pointer, numbering.read(target)) if target is not None else []
+        if not meant:
+            return None
+        out += meant
+    restored = "\n".join(out)
+    if "repeat" in transforms:
+        restored = repeats.unfold(restored)
+    aligned = "gutter" in transforms or PADDED in transforms
+    return numbering.add_padding(restored) if aligned else restored
+
+
+def lines(pointer: Pointer, there: Lines) -> list[str]:
+    """The lines that a pointer stands for, as they would stand here; none if it leads nowhere."""
+    first = place(there, pointer)
+    if first is None:
+        return []
+    if pointer.count is None:
+        return there.raw
+    bodies = there.bodies[first : first + pointer.count]
+    if pointer.here is None:
+        return bodies
+    here = pointer.here
+    return [f"{here + at}{pointer.separator}{body}" for at, body in enumerate(bodies)]
+
+
+def _target(items: Sequence[Mapping[str, Any]], call: Call, written: int) -> str | None:
+    if not written:
+        return _result(items, call.id)
+    for part in _parts(items, call.id, "tool_use"):
+        texts = list(written_texts(part.get("input")))
+        return texts[written - 1][1] if written <= len(texts) else None
+    return None
+
+
+def _result(items: Sequence[Mapping[str, Any]], call: str) -> str | None:
+    return next((str(part["text"]) for part in _parts(items, call, "tool_result")), None)
+
+
+def _parts(items: Sequence[Mapping[str, Any]], call: str, kind: str) -> Iterable[Mapping[str, Any]]:
+    for item in items:
+        for part in item["parts"]:
+            if part["kind"] == kind and part.get("call") == call:
+                yield part

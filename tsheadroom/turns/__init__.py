@@ -1,0 +1,1 @@
+"""One hook call, from bytes to bytes."""

@@ -1,0 +1,244 @@
+"""Rewrites of history, by opt-in: which earlier views of files are superseded, and when it pays.
+
+Everything ever forwarded is frozen; a rewrite is the exception that `rewrite` allows. It replaces
+an earlier read of a file when the whole file stands again further below, and it is a decision like
+any other: made once, durable, replayed from then on. `docs/prompt-cache.md` has the rule in words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tsheadroom.child import protocol
+from tsheadroom.conversations import forms as decisions
+from tsheadroom.conversations.forms import Form, ProposedEdit, Refused, Target
+from tsheadroom.providers.prices import Price
+from tsheadroom.providers.shapes import Part, Slot
+from tsheadroom.texts import naming, numbering
+
+# Turns that are expected to come, as a share of those that were: of 0.25 and 1, measured on
+# eighteen recorded conversations, 0.25 was better and breaks half as many prefixes.
+EXPECTED_SHARE = 0.25
+# What `always` takes for the rest of a conversation: a rewrite that loses even then is not made.
+ALWAYS_TURNS = 200
+MIN_TEXT = 400  # characters; the replacement takes about a hundred
+# Tools that show a file stop somewhere, usually at 2,000 lines: such a view may not be all of it.
+MAX_LINES = 2000
+BYTES_PER_TOKEN = 4
+
+_READS = frozenset(
+    {"read", "read_file", "view", "str_replace_based_edit_tool", "str_replace_editor"}
+)
+_RANGES = ("offset", "limit", "view_range", "start_line", "end_line", "range", "lines", "pages")
+_WHOLE = ("content", "contents", "file_text")  # inputs that hold all of the file that they write
+_REPLACED = ("old_string", "old_str", "edits", "insert_line", "new_source")
+_FAILED = ("<tool_use_error>", "error:", "error ")
+_NOTICE = "[This earlier view of "
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The known part of a conversation, by item: its parts as sent and as forwarded now."""
+
+    sent: Sequence[Sequence[Part]]
+    forwarded: Sequence[Sequence[Part]]
+    tokens: Sequence[float]  # of each item as forwarded
+    forms: Mapping[int, Form]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What decides whether to rewrite. `price` is that of this very request."""
+
+    policy: str  # cold, cost or always
+    price: Price
+    turns: int  # of the conversation so far
+    idle_s: float | None
+    lossy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A view of a file that is superseded by what stands in item `by`."""
+
+    item: int
+    slot: Slot
+    text: str  # as forwarded
+    path: str
+    by: int
+    edited: bool  # by an edit only: the file as it is now stands nowhere
+
+    @property
+    def notice(self) -> str:
+        """What is forwarded in its place: true, and short."""
+        if self.edited:
+            return f"{_NOTICE}{self.path} was left out: the file was edited further below.]"
+        return f"{_NOTICE}{self.path} was left out: the whole file stands again further below.]"
+
+    @property
+    def saved(self) -> float:
+        """Tokens, by the usual estimate."""
+        return (len(self.text.encode("utf-8", "replace")) - len(self.notice)) / BYTES_PER_TOKEN
+
+
+@dataclass(slots=True)
+class _File:
+    """What happened to one file: views of it, copies of all of it, edits; by item."""
+
+    views: list[tuple[int, Slot, str]]
+    copies: list[int]
+    edits: list[int]
+
+
+def choose(view: View, terms: Terms, allowed: Callable[[int], bool]) -> list[Stale]:
+    """The views to replace in this turn; none when it does not pay.
+
+    `allowed` says of an item whether it may be rewritten at all.
+    """
+    price = terms.price
+    if terms.policy == "cold" and (terms.idle_s is None or terms.idle_s <= price.ttl_s):
+        return []
+    found = [stale for stale in superseded(view, lossy=terms.lossy) if allowed(stale.item)]
+    found.sort(key=lambda stale: stale.item, reverse=True)
+    best, gain, saved = 0, 0.0, 0.0
+    for count, stale in enumerate(found, 1):
+        saved += stale.saved
+        first_of_item = count == len(found) or found[count].item != stale.item
+        net = _net(saved, _read_again(view, stale.item, price) - saved, terms)
+        if first_of_item and net > gain:
+            best, gain = count, net
+    return found[:best]
+
+
+def superseded(view: View, *, lossy: bool) -> list[Stale]:
+    """Every earlier view of a file of which a later full copy stands in the conversation."""
+    pointed_at = {
+        target.item
+        for form in view.forms.values()
+        if not _is_notice(form)
+        for target in form.targets
+    }
+    found = []
+    for path, file in _files(view).items():
+        for item, slot, text in file.views:
+            form = view.forms.get(item)
+            # A pointer's target must stay, and a form with pointers is small already.
+            if item in pointed_at or (form and form.targets) or len(text) < MIN_TEXT:
+                continue
+            copy = max((at for at in file.copies if at > item), default=0)
+            edit = max((at for at in file.edits if at > item), default=0) if lossy else 0
+            if copy or edit:
+                found.append(Stale(item, slot, text, path, copy or edit, edited=not copy))
+    return found
+
+
+def forms(
+    chosen: Iterable[Stale],
+    view: View,
+    canonical: Callable[[int], bytes],
+    digests: Sequence[bytes],
+) -> dict[int, Form]:
+    """The forms that make it so: of the items chosen, and of those that named one of them."""
+    by_item: dict[int, list[Stale]] = defaultdict(list)
+    for stale in chosen:
+        by_item[stale.item].append(stale)
+    made: dict[int, Form] = {}
+
+    def target(item: int) -> Target:
+        form = made.get(item) or view.forms.get(item)
+        return Target(item, digests[item], decisions.token_of(form))
+
+    for item in sorted(by_item, reverse=True):
+        try:
+            made[item] = _replaced(by_item[item], view.forms.get(item), canonical(item), target)
+        except Refused:
+            continue  # it stays as it is
+    for item, form in view.forms.items():
+        moved = [made[t.item].targets for t in form.targets if t.item in made]
+        if moved:
+            kept = [t for t in form.targets if t.item not in made]
+            targets = (*kept, *(target for targets in moved for target in targets))
+            made[item] = Form(form.token, form.edits, targets, form.tokens_saved)
+    return made
+
+
+def _net(saved: float, again: float, terms: Terms) -> float:
+    """Uncached tokens that a rewrite is expected to save; negative: it loses."""
+    price = terms.price
+    further = ALWAYS_TURNS if terms.policy == "always" else terms.turns * EXPECTED_SHARE
+    if terms.policy == "cold":  # all of it is written anew in any case
+        return saved * (price.write + price.read * further)
+    return saved * price.read * (further + 1) - (price.write - price.read) * again
+
+
+def _read_again(view: View, item: int, price: Price) -> float:
+    """Tokens that are no longer cached when this item changes."""
+    blocks = sum(max(1, len(parts)) for parts in view.forwarded[item:])
+    if price.lookback_blocks and blocks > price.lookback_blocks:
+        # No breakpoint is near enough to find what is cached before the item.
+        return sum(view.tokens)
+    return sum(view.tokens[item:])
+
+
+def _files(view: View) -> dict[str, _File]:
+    files: dict[str, _File] = defaultdict(lambda: _File([], [], []))
+    calls: dict[str, tuple[int, str, Mapping[str, Any]]] = {}
+    for item, parts in enumerate(view.forwarded):
+        texts = {tuple(p["slot"]): p["text"] for p in view.sent[item] if "slot" in p}
+        for part in parts:
+            if part["kind"] == "tool_use" and isinstance(part["input"], Mapping):
+                calls[part["call"]] = item, part["name"].lower(), part["input"]
+            if part["kind"] != "tool_result" or part["call"] not in calls or _failed(part):
+                continue
+            at, tool, inputs = calls[part["call"]]
+            path, slot = naming.path_of(inputs), tuple(part["slot"])
+            if not path:
+                continue
+            if any(key in inputs for key in _REPLACED):
+                files[path].edits.append(item)
+            elif any(isinstance(inputs.get(key), str) for key in _WHOLE):
+                files[path].copies.append(at)
+            elif tool in _READS:
+                files[path].views.append((item, slot, part["text"]))
+                if _is_whole(part["text"], texts.get(slot, ""), inputs):
+                    files[path].copies.append(item)
+    return files
+
+
+def _failed(result: Part) -> bool:
+    return bool(result["error"]) or result["text"][:20].lower().startswith(_FAILED)
+
+
+def _is_whole(text: str, original: str, inputs: Mapping[str, Any]) -> bool:
+    """Whether a read shows all of a file, and goes out with every line that it had."""
+    if any(inputs.get(key) is not None for key in _RANGES):
+        return False
+    lines = numbering.read(text)
+    if len(lines.separators) != 1 or 1 not in lines.starts or len(lines.raw) >= MAX_LINES:
+        return False  # a stub ("unchanged since the last read"), or a part
+    return text == original or lines.bodies == numbering.read(original).bodies
+
+
+def _is_notice(form: Form) -> bool:
+    return any(edit.new.startswith(b'"' + _NOTICE.encode()) for edit in form.edits)
+
+
+def _replaced(
+    stale: Sequence[Stale], form: Form | None, canonical: bytes, target: Callable[[int], Target]
+) -> Form:
+    slots = {one.slot for one in stale}
+    edits = [
+        ProposedEdit(edit.slot, text, text)
+        for edit in (form.edits if form else ())
+        if edit.slot not in slots
+        for text in [msgspec.json.decode(edit.new, type=str)]
+    ]
+    edits += [ProposedEdit(one.slot, one.notice, one.text, (one.by,)) for one in stale]
+    saved = round(sum(one.saved for one in stale)) + (form.tokens_saved if form else 0)
+    token = protocol.form_token((list(edit.slot), edit.text) for edit in edits)
+    return decisions.build(canonical, token, edits, target, saved)

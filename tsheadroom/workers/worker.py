@@ -1,0 +1,223 @@
+"""One worker process, from its ready line to its death: one request in, one reply out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import SHUTDOWN, SpawnFailed, WorkerFailed
+from .messages import SLICE_BYTES, Envelope, Ready, decode_envelope, decode_in_slices, decode_ready
+from .pipes import PipeReader, PipeWriter
+from .reaper import Death, describe
+from .stderr import StderrLog
+
+READY_SECONDS = 60.0
+"""A cold start on a busy machine takes a few; with the ML model from a slow disk some tens."""
+
+MAX_REPLY = 64 * 1024 * 1024
+"""Forms are smaller than what they replace, and a body is 50 MiB at most."""
+
+MAX_READY = 64 * 1024
+"""A ready line has a hundred bytes; what is longer is somebody else talking."""
+
+Outcome = Envelope | WorkerFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A new process: its pid and the daemon's ends of its pipes."""
+
+    pid: int
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+async def first_of(*futures: asyncio.Future[Any], timeout: float) -> None:
+    """Wait until one of them is done, or the time is over."""
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+class Worker:
+    """A child and the one call it may have in flight. Never restarted: a new child, a new Worker.
+
+    `gone` tells why it ended, once everything of it is closed.
+    """
+
+    def __init__(self, spawned: Spawned, slot: int, cap: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.pid = spawned.pid
+        self.ready: asyncio.Future[Ready] = self._loop.create_future()
+        self.gone: asyncio.Future[str] = self._loop.create_future()
+        self.answered = 0
+        self.failed_call = False
+        self._slot = slot
+        self._cap = cap
+        self._reason = ""
+        self._chunks: list[bytes] = []
+        self._length = 0
+        self._number = 0
+        self._on_done: Callable[[Outcome], None] | None = None
+        self._cap_timer: asyncio.TimerHandle | None = None
+        self._decoding: asyncio.Task[None] | None = None
+        self.stderr = StderrLog(f"worker slot={slot} pid={spawned.pid}")
+        self._requests = PipeWriter(spawned.stdin)
+        self._replies = PipeReader(spawned.stdout, self._hear, self._hang_up)
+        self._errors = PipeReader(spawned.stderr, self.stderr.feed, self.stderr.end)
+        self._death = Death(spawned.pid, self._ended)
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight."""
+        return self._on_done is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is warm, and nothing is known against it."""
+        return self.ready.done() and not self._reason and not self.gone.done()
+
+    def call(self, payload: bytes, on_done: Callable[[Outcome], None]) -> None:
+        """Send one request; `on_done` is called exactly once."""
+        self._number += 1
+        self._on_done = on_done
+        self._cap_timer = self._loop.call_later(self._cap, self._over_cap)
+        # Three buffers, one writev: a large payload is not copied into a line.
+        self._requests.write(b'{"id":%d,"payload":' % self._number, payload, b"}\n")
+
+    def kill(self, reason: str, error_type: str = "crash") -> None:
+        """Give this child up: a call in flight fails now, `gone` follows."""
+        if not self._reason:
+            self._reason = reason
+        self._finish(self._failure(error_type))
+        self._death.kill()
+
+    async def stop(self, grace: float) -> None:
+        """Let it end by itself, by closing its stdin; kill it after `grace` seconds."""
+        if not self._reason:
+            self._reason = SHUTDOWN
+        self._requests.close()
+        _, running = await asyncio.wait([self.gone], timeout=grace)
+        if running:
+            self.kill(SHUTDOWN)
+            await asyncio.wait([self.gone], timeout=READY_SECONDS)
+
+    async def wait_ready(self, seconds: float = READY_SECONDS) -> Ready:
+        """Its ready line; SpawnFailed with the reason when none came."""
+        await first_of(self.ready, self.gone, timeout=seconds)
+        if self.ready.done():
+            return self.ready.result()
+        if not self.gone.done():
+            self.kill(f"not ready within {seconds:g} s")
+            await self.gone
+        raise SpawnFailed(self.gone.result())
+
+    def rss(self) -> int:
+        """Resident bytes; 0 where the system does not say."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
+            return pages * resource.getpagesize()
+        return 0
+
+    def _hear(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._length += len(data)
+        end = data.find(b"\n")
+        if end < 0:
+            if self._length > (MAX_REPLY if self.ready.done() else MAX_READY):
+                self.kill("too long a line", "protocol")
+            return
+        line = b"".join(self._chunks)
+        self._chunks.clear()
+        self._length = 0
+        more = len(data) - end - 1
+        if not self.ready.done():
+            self._hear_ready(line[: len(line) - more])
+            if more and self.ready.done():
+                self.kill("a line that nobody asked for", "protocol")
+        elif more:
+            self.kill("more than one line", "protocol")
+        elif self._on_done is None:
+            self.kill("a line that nobody asked for", "protocol")
+        else:
+            self._hear_reply(line)
+
+    def _hear_ready(self, line: bytes) -> None:
+        try:
+            ready = decode_ready(line)
+        except msgspec.DecodeError:
+            ready = None
+        if ready is None or not ready.ready:
+            self.kill(f"not a ready line: {line[:80]!r}", "protocol")
+        else:
+            self.stderr.level = logging.INFO
+            self.ready.set_result(ready)
+
+    def _hear_reply(self, line: bytes) -> None:
+        if len(line) > SLICE_BYTES:
+            self._decoding = self._loop.create_task(self._hear_long_reply(line))
+            return
+        try:
+            self._take(decode_envelope(line))
+        except msgspec.DecodeError as error:
+            self.kill(f"a broken line: {error}", "protocol")
+
+    async def _hear_long_reply(self, line: bytes) -> None:
+        try:
+            self._take(await decode_in_slices(line))
+        except msgspec.DecodeError as error:
+            self.kill(f"a broken line: {error}", "protocol")
+
+    def _take(self, envelope: Envelope) -> None:
+        if envelope.id != self._number:
+            self.kill(f"an answer to request {envelope.id} of {self._number}", "protocol")
+            return
+        self.answered += 1
+        self._finish(envelope)
+
+    def _hang_up(self) -> None:
+        """A child without stdout is of no use, if it lives at all. Its death tells why."""
+        self._requests.close()
+        self._death.kill()
+
+    def _over_cap(self) -> None:
+        self.kill(f"no answer within {self._cap:g} s", "cap")
+
+    def _ended(self, code: int) -> None:
+        self._replies.drain()
+        self._errors.drain()
+        self.stderr.end()
+        if not self._reason:
+            # What a signal leaves on stderr is the end of a stack, not a reason.
+            said = f": {self.stderr.last}" if code > 0 and self.stderr.last else ""
+            self._reason = f"{describe(code)}{said}"
+        for pipe in (self._requests, self._replies, self._errors):
+            pipe.close()
+        self._finish(self._failure("crash"))
+        if not self.gone.done():
+            self.gone.set_result(self._reason)
+
+    def _failure(self, error_type: str) -> WorkerFailed:
+        stopped = self._reason == SHUTDOWN
+        return WorkerFailed(
+            f"the worker of slot {self._slot} failed: {self._reason}",
+            slot=self._slot,
+            error_type=SHUTDOWN if stopped else error_type,
+            killed=not stopped,
+        )
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self._on_done is None:
+            return
+        on_done, self._on_done = self._on_done, None
+        self.failed_call = isinstance(outcome, WorkerFailed)
+        if self._cap_timer is not None:
+            self._cap_timer.cancel()
+        on_done(outcome)
