@@ -143,10 +143,14 @@ class Store:
 
     def _line(self, chain: bytes) -> Line:
         """The turns from the conversation's start to this one."""
-        rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
-        unpack = zstandard.ZstdDecompressor().decompress
+        # Marks are looked at before and after: one that is written, and so forgotten, while the
+        # rows are read stands in one of the two.
         with self._lock:
-            marks = {row[0]: self._marks[row[0]][1] for row in rows if row[0] in self._marks}
+            marks = {marked: delivered for marked, (_, delivered) in self._marks.items()}
+        rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
+        with self._lock:
+            marks |= {marked: delivered for marked, (_, delivered) in self._marks.items()}
+        unpack = zstandard.ZstdDecompressor().decompress
         return [
             Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marks.get(c, bool(ok)))
             for c, p, f, n, d, z, ok in rows
