@@ -61,7 +61,8 @@ def test_an_operators_day(daemon: Daemon, control: ControlServer, caller: Caller
     peer = caller.http(HOST)
     assert peer.ask("GET", "/readyz") == (200, b"ready\n")
     assert json.loads(peer.ask("POST", "/", hook_call())[1]) == {"action": "allow"}
-    assert b"headroom_requests_total 1.0\n" in peer.ask("GET", "/metrics")[1]
+    # An answer arrives before it is counted.
+    until(lambda: b"headroom_requests_total 1.0\n" in peer.ask("GET", "/metrics")[1])
 
     code, text = peer.ask("PUT", "/config", b'{"holdout": 5}')
     assert code == 403

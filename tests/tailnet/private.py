@@ -33,11 +33,9 @@ NODE_ENVIRONMENT = {
     "TS_DISABLE_PORTMAPPER": "1",
 }
 
-# Generous: on a machine with two busy cores the first connection of two nodes may take a while.
+# Generous: on a machine with two busy cores the first connection of two nodes may take a while, and
+# so may the control server's news of a node to the others.
 PATIENCE = 60.0
-
-# How long the control server's news of a node may take to the others.
-NEWS_SECONDS = 10.0
 
 
 def build() -> None:
@@ -163,7 +161,7 @@ class Caller(Process):
 
         A node that has just come up is not known to its peers yet: such refusals are waited out.
         """
-        deadline = time.monotonic() + min(timeout, NEWS_SECONDS)
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 return socks5(self.proxy, "tsnet", self.password, host, port, timeout)

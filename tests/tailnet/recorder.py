@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from tests.tailnet.fixtures import Served
-from tests.tailnet.private import NODE_ENVIRONMENT, Caller, ControlServer
+from tests.tailnet.private import NODE_ENVIRONMENT, PATIENCE, Caller, ControlServer
 
 # Of its own, so that its ports are told from others' on this machine.
 CONTROL = "127.0.0.2"
@@ -28,7 +28,8 @@ CONTROL = "127.0.0.2"
 # Never answered (RFC 5737): what the recorder has to see to be believed.
 ELSEWHERE = "198.51.100.1"
 
-# An upload waits for a few lines or seconds; a closing node sends what it has.
+# An upload waits for a few lines or seconds; a closing node sends what it has. This is for how long
+# something is looked for that must not come, not a time in which anything has to be done.
 WATCHED_SECONDS = 10.0
 
 _ETH_P_IP, _ETH_P_IPV6, _ETH_P_ALL = 0x0800, 0x86DD, 3
@@ -45,6 +46,10 @@ class Recorder:
         self.seen: set[Destination] = set()
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
         threading.Thread(target=self._record, daemon=True).start()
+
+    def to(self, address: str) -> set[Destination]:
+        """What was seen to go to an address."""
+        return {destination for destination in self.seen.copy() if destination[1] == address}
 
     def _record(self) -> None:
         while True:
@@ -64,7 +69,7 @@ class Recorder:
 
 
 def go_elsewhere() -> None:
-    """Prove that the recorder sees a connection and a name lookup that leave this machine."""
+    """A connection and a name lookup that leave this machine: the recorder has to see them."""
     with socket.socket() as sock:
         sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -88,17 +93,20 @@ def main() -> None:
     answer = caller.http(node.ip).ask("GET", "/who")
     time.sleep(WATCHED_SECONDS)
     codes = [node.close(), caller.close(), control.close()]
-    before = sorted(recorder.seen)
     go_elsewhere()
-    time.sleep(0.5)
+    # Packets come in order: when these two are seen, so is all that the nodes have sent.
+    end = time.monotonic() + PATIENCE
+    while len(recorder.to(ELSEWHERE)) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    proof = recorder.to(ELSEWHERE)
     result = {
         "answer": answer[0],
         "codes": codes,
         "control": CONTROL,
         "derp_port": control.ready["derp_port"],
         "loopbacks": [node.ready["loopback"], caller.ready["proxy"]],
-        "seen": before,
-        "proof": sorted(recorder.seen - set(before)),
+        "seen": sorted(recorder.seen - proof),
+        "proof": sorted(proof),
     }
     json.dump(result, sys.stdout)
 
