@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,16 @@ def until(condition: Callable[[], bool]) -> None:
 class Served:
     """One daemon. `directory` keeps its state and settings over a restart."""
 
-    def __init__(self, directory: Path, *options: str, **env: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        program: Sequence[str] = ("-m", "tsheadroom"),
+        **env: str,
+    ) -> None:
         self.directory = directory
         self._options = options
+        self._program = program
         self._env = env
         self.start()
 
@@ -42,7 +49,7 @@ class Served:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TSHEADROOM_", "TS_"))}
         with self.errors.open("wb") as err, self.lines.open("wb") as out:
             self.process = subprocess.Popen(
-                command(self.directory, *self._options),
+                command(self.directory, *self._options, program=self._program),
                 stdout=out,
                 stderr=err,
                 env={**kept, **self._env},
@@ -109,7 +116,12 @@ class Served:
         return self.process.wait(PATIENCE)
 
 
-def command(directory: Path, *options: str) -> list[str]:
+def command(
+    directory: Path, *options: str, program: Sequence[str] = ("-m", "tsheadroom")
+) -> list[str]:
+    """The command line; `program` is what stands between the interpreter and the arguments."""
     places = ["--state-dir", str(directory / "state"), "--config", str(directory / "config.json")]
     local = ["--local-addr", "127.0.0.1:0", "--pool-size", "1"]
-    return [sys.executable, "-m", "tsheadroom", "serve", *places, *local, *options]
+    # A busy machine may make a worker late; the last of two equal options is in force.
+    patient = ["--deadline", f"{PATIENCE}s"]
+    return [sys.executable, *program, "serve", *places, *local, *patient, *options]

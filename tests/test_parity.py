@@ -61,10 +61,14 @@ def send(served: Served, body: bytes, method: str = "POST", **headers: str) -> A
     return answer
 
 
+def settle(served: Served) -> None:
+    """Let requests end: an answer arrives before it is counted and printed."""
+    until(lambda: served.metric("headroom_inbound_requests_active") == 0)
+
+
 def line_of(served: Served, act: Callable[[], object]) -> str:
     """The -v line that something prints, durations replaced."""
-    # An answer arrives before its line is printed: let earlier requests come to their end.
-    until(lambda: served.metric("headroom_inbound_requests_active") == 0)
+    settle(served)
     before = len(served.lines.read_text().splitlines())
     act()
     line = served.printed(before + 1)[before]
@@ -272,6 +276,7 @@ def test_provider_and_model_are_metadatas_and_the_bodys_where_there_is_none(
     both = b'{"metadata":{"provider":"p-meta","model":"m-meta"},"request_body":{"model":"m-body",'
     send(daemon, both + messages + b"}}")
     send(daemon, b'{"metadata":{},"request_body":{"model":"m-body",' + messages + b"}}")
+    settle(daemon)
     assert daemon.metric('headroom_requests_by_provider{provider="p-meta"}') == 1
     assert daemon.metric('headroom_requests_by_model{model="m-meta"}') == 1
     assert daemon.metric('headroom_requests_by_model{model="m-body"}') == 1
@@ -280,9 +285,11 @@ def test_provider_and_model_are_metadatas_and_the_bodys_where_there_is_none(
 
 def test_tokens_are_counted(daemon: Served) -> None:
     names = ("headroom_tokens_input_total", "headroom_tokens_saved_total")
+    settle(daemon)
     before = [daemon.metric(name) for name in names]
     after_before = daemon.metric("tsheadroom_tokens_after_total")
     send(daemon, two_reads("count this one"))
+    settle(daemon)
     given, saved = (daemon.metric(name) - start for name, start in zip(names, before, strict=True))
     assert given > saved > 0
     assert daemon.metric("tsheadroom_tokens_after_total") - after_before == given - saved

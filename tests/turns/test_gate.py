@@ -6,12 +6,14 @@ import pytest
 
 from tsheadroom.turns.gate import Gate
 
+PATIENCE = 60.0  # seconds until a test counts as hung
+
 
 async def test_a_burst_enters_a_few_at_a_time_in_order_and_others_get_their_turn() -> None:
     gate, seen = Gate(2), list[str]()
 
     async def request(number: int) -> None:
-        entry = await gate.enter(10)
+        entry = await gate.enter(PATIENCE)
         seen.append(f"in {number}")
         entry.leave()
         await asyncio.sleep(0)
@@ -26,12 +28,12 @@ async def test_a_burst_enters_a_few_at_a_time_in_order_and_others_get_their_turn
 
 async def test_whoever_waits_too_long_is_told_and_holds_no_place() -> None:
     gate = Gate(1)
-    first = await gate.enter(10)
+    first = await gate.enter(PATIENCE)
     with pytest.raises(TimeoutError):
         await gate.enter(0.01)
     first.leave()
     first.leave()
-    second = await gate.enter(10)
+    second = await gate.enter(PATIENCE)
     with pytest.raises(TimeoutError):
         await gate.enter(0.01)
     second.leave()
