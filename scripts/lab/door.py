@@ -15,8 +15,8 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 
 
 def in_venv() -> bool:
-    """True if this Python is the project's."""
-    return Path(sys.prefix) == ROOT / ".venv"
+    """True if this Python is the project's: of .venv, or of another that scripts/test makes."""
+    return Path(sys.prefix).parent == ROOT
 
 
 def start_again_in_venv() -> NoReturn:

@@ -26,7 +26,7 @@ from tsheadroom.child.headroom import kompress
 from tsheadroom.workers import Job
 from tsheadroom.workers.launch import CHILD
 
-PACKAGES = Path(__file__).parents[2] / ".venv" / "ml"
+PACKAGES = Path(sys.prefix) / "ml"
 INSTALLED = PACKAGES.is_dir() or importlib.util.find_spec("onnxruntime") is not None
 
 needs_packages = pytest.mark.skipif(
