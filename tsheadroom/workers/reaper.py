@@ -45,7 +45,7 @@ class Death:
         if self._over:
             return
         for send in (os.killpg, os.kill):
-            # PermissionError: macOS says so of a group of zombies.
+            # PermissionError: some systems say so of a group of zombies.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 send(self._pid, signal.SIGKILL)
 
