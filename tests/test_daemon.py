@@ -189,9 +189,10 @@ def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> 
 
 # The daemon, but two signals within an hour are one wish.
 SLOW_TO_INSIST = """
-from tsheadroom import cli, daemon
+from tsheadroom import daemon
+from tsheadroom.cli.main import main
 daemon.SAME_SIGNAL_SECONDS = 3600.0
-cli.main(prog_name="tsheadroom")
+main(prog_name="tsheadroom")
 """
 
 

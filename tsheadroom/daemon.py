@@ -17,16 +17,18 @@ from aiohttp import web
 
 from tsheadroom import __version__
 from tsheadroom.cli.ask import SOCKET_NAME
-from tsheadroom.conversations import Conversations
-from tsheadroom.conversations.store.sqlite import StoreError
+from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.store.sweep import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.memory import trim_for_ever
 from tsheadroom.settings import Settings, SettingsStore
 from tsheadroom.tailnet import Node, NodeOptions, StateDirectory
 from tsheadroom.telemetry import gauges
+from tsheadroom.telemetry.billed import BillingCollector
 from tsheadroom.telemetry.series import Metrics
 from tsheadroom.telemetry.verbose import LineOutput
+from tsheadroom.turns.turns import Turns
 from tsheadroom.web.access import Access
 from tsheadroom.web.app import make_app, make_runner
 from tsheadroom.web.config import ConfigPage
@@ -43,9 +45,6 @@ log = logging.getLogger(__name__)
 
 # Connections the kernel holds until they are accepted; a burst of tests is larger than 128.
 LOCAL_BACKLOG = 1024
-
-# How often a drain looks whether it is done.
-DRAIN_POLL_SECONDS = 0.02
 
 # timeout(1), process groups and wrappers deliver one wish to stop twice.
 SAME_SIGNAL_SECONDS = 0.3
@@ -105,9 +104,9 @@ class Daemon:
         self.node = None if options.local_addr else _make_node(options)
         access = Access(self.node.whois if self.node else None, options.config_capability)
         self._config = ConfigPage(self.settings, access, lambda: self.pool.headroom_version)
+        self.turns = Turns(self.conversations, self.pool, deadline=options.deadline)
         self._hook = Hook(
-            conversations=self.conversations,
-            pool=self.pool,
+            turns=self.turns,
             settings=self.settings,
             metrics=self.metrics,
             options=_hook_options(options),
@@ -117,15 +116,14 @@ class Daemon:
     async def run(self) -> None:
         """Serve until a signal says stop; raises TsheadroomError when that is not possible here."""
         self._watch_signals()
-        self.metrics.watch(lambda: gauges.of_pool(self.pool.stats))
-        self.metrics.watch(lambda: gauges.of_conversations(self.conversations))
+        self._declare_series()
         async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
             listener = await self._take_places(parts)
             self.conversations.open()
             parts.callback(self.conversations.close)
             await self.pool.start()
             parts.push_async_callback(self.pool.close)
-            parts.push_async_callback(self._hook.close)
+            parts.push_async_callback(self.turns.close)
             self._spawn(self._sweep())
             self._spawn(trim_for_ever())
             runner = make_runner(self.app())
@@ -140,6 +138,14 @@ class Daemon:
             await stop_accepting()
             await self._drain()
         log.info("stopped")
+
+    def _declare_series(self) -> None:
+        """What the parts know of themselves, asked for at each scrape."""
+        metrics, account = self.metrics, self.turns.account
+        metrics.watch(lambda: gauges.of_pool(self.pool.stats))
+        metrics.watch(lambda: gauges.of_conversations(self.conversations))
+        metrics.watch(lambda: gauges.of_windows(account.windows))
+        metrics.registry.register(BillingCollector(account.billing))
 
     async def _take_places(self, parts: contextlib.AsyncExitStack) -> socket.socket | None:
         """What another daemon may hold already: the state directory, and the local port."""
@@ -184,11 +190,11 @@ class Daemon:
 
         aiohttp's own way would throw away what still arrives of a request's body.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._options.drain
-        # The hook's hot path is not to signal an event for the sake of a process's last seconds.
-        while self.metrics.active and loop.time() < end:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        try:
+            async with asyncio.timeout(self._options.drain):
+                await self._hook.drained()
+        except TimeoutError:
+            log.warning("open requests are cut off drain=%gs", self._options.drain)
 
     def app(self) -> web.Application:
         """The HTTP application over the parts."""
@@ -278,7 +284,6 @@ def _hook_options(options: Options) -> HookOptions:
         verbose=LineOutput(sys.stdout.fileno()) if options.verbose else None,
         gzip_response=options.gzip_response,
         accept_compressed=options.accept_compressed,
-        deadline=options.deadline,
     )
 
 

@@ -13,11 +13,12 @@ from scripts.lab import traffic
 from scripts.lab.growing import Growing
 from scripts.lab.latency import size_name
 from tsheadroom.aperture import answer
-from tsheadroom.aperture.call import Call, Fingerprints, read
-from tsheadroom.conversations import Conversations, Told, Turn
-from tsheadroom.conversations.branches import Chains
+from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.conversations.ledger import Conversations, FromDisk
+from tsheadroom.conversations.prefixes import Prefixes
+from tsheadroom.conversations.turn import Turn
 from tsheadroom.settings import Settings
-from tsheadroom.turns import rules as policy
+from tsheadroom.turns.rules import Rules
 
 SIZES = (50_000, 1_000_000, 20_000_000)
 LEAST_RUNS = 5
@@ -53,25 +54,24 @@ def _timed(step: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def _splice(call: Call) -> Callable[[], object]:
+def _splice(call: HookCall) -> Callable[[], object]:
     """Every tenth item gets another text of its own size."""
     changes = [(*call.items[index], b'{"role":"user","content":"a form"}')
                for index in range(0, len(call.items), 10)]  # fmt: skip
     return lambda: answer.modify(call, changes)
 
 
-def _plan(call: Call, prints: Fingerprints) -> Callable[[], object]:
+def _plan(call: HookCall, digests: Digests) -> Callable[[], object]:
     """Find a conversation that is known up to its last two messages."""
-    request = policy.request_of(call, prints, Settings())
+    request = Rules.of(call, digests, Settings()).request
     conversations = Conversations(directory=None)
 
     def begin() -> Turn:
-        chains = Chains(request.scope, request.digests, request.by_model)
-        turn = conversations.begin(request, chains, Told())
+        turn = conversations.begin(request, Prefixes(request), FromDisk())
         assert isinstance(turn, Turn)  # there is no disk to ask
         return turn
 
-    conversations.record(begin(), {})
+    begin().decide({})
     return begin
 
 
@@ -81,12 +81,12 @@ def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
     for size in SIZES:
         data = _body(traces, size)
         call = read(data)
-        assert isinstance(call, Call)
-        prints = Fingerprints.of(call)
+        assert isinstance(call, HookCall)
+        digests = Digests.of(call)
         steps: dict[str, Callable[[], object]] = {
             "split": partial(read, data),
-            "hash": partial(Fingerprints.of, call),
-            "plan": _plan(call, prints),
+            "hash": partial(Digests.of, call),
+            "plan": _plan(call, digests),
             "splice": _splice(call),
         }
         for name, step in steps.items():

@@ -15,10 +15,11 @@ from scripts.lab import traffic
 from scripts.lab.prompt_cache import Policy
 from scripts.lab.traffic import MODEL, Body
 from tsheadroom.child import held
-from tsheadroom.conversations import Conversations
+from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.settings import Settings
-from tsheadroom.telemetry.record import Summary
-from tsheadroom.turns.turns import Answer, Compression
+from tsheadroom.telemetry.events import Event
+from tsheadroom.telemetry.record import Figures
+from tsheadroom.turns.turns import Turns
 from tsheadroom.workers import Job, Reply
 
 DEADLINE = 60.0  # seconds
@@ -62,7 +63,7 @@ class InlineDaemon:
         self._settings = settings
         self._now = 1.0
         conversations = Conversations(directory=None, clock=lambda: self._now)
-        self._compression = Compression(conversations, InlineWorkers(), deadline=DEADLINE)
+        self._turns = Turns(conversations, InlineWorkers(), deadline=DEADLINE)
         self._loop = asyncio.new_event_loop()
 
     def __call__(self, now: float, body: Body) -> Body:
@@ -70,19 +71,18 @@ class InlineDaemon:
         self._now = 1.0 + now
         metadata = {"provider": "anthropic", "model": MODEL}
         raw = traffic.dumps({"metadata": metadata, "request_body": body})
-        summary = Summary()
-        answer = self._loop.run_until_complete(self._answer(raw, summary))
-        if summary.notes.get("forms_refused") or summary.notes.get("forms_not_spliced"):
-            sys.exit(f"a form was refused: {summary.notes}")
-        got = json.loads(answer.body)
+        answer, figures = self._loop.run_until_complete(self._answer(raw))
+        if Event.FORMS_REFUSED in figures.events or Event.FORMS_NOT_SPLICED in figures.events:
+            sys.exit(f"a form was refused: {dict(figures.events)}")
+        got = json.loads(answer)
         forwarded: Body = got["request_body"] if got["action"] == "modify" else body
         return forwarded
 
-    async def _answer(self, raw: bytes, summary: Summary) -> Answer:
-        with self._compression.delivery() as delivery:
-            answer = await self._compression.answer(raw, self._settings, summary, delivery)
-            delivery.arrived()
-            return answer
+    async def _answer(self, raw: bytes) -> tuple[bytes, Figures]:
+        with self._turns.open(raw, self._settings) as turn:
+            answer = await turn.answer()
+            turn.arrived()
+        return answer, turn.figures()
 
 
 def ours(**changes: Any) -> Callable[[], Policy]:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import answer
-from tsheadroom.aperture.call import Call, CallError, Envelope, Fingerprints, read
+from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
 
 
-def call_of(data: bytes) -> Call:
+def call_of(data: bytes) -> HookCall:
     call = read(data)
-    assert isinstance(call, Call)
+    assert isinstance(call, HookCall)
     return call
 
 
@@ -124,15 +124,15 @@ def test_an_item_with_a_lone_surrogate_is_odd_and_the_rest_is_not() -> None:
 
 
 def test_fingerprints_do_not_see_breakpoints() -> None:
-    def prints(content: object) -> Fingerprints:
+    def prints(content: object) -> Digests:
         body = {"messages": [{"role": "user", "content": content}]}
-        return Fingerprints.of(call_of(json.dumps({"request_body": body}).encode()))
+        return Digests.of(call_of(json.dumps({"request_body": body}).encode()))
 
     plain = prints("x")
     marked = prints([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
-    assert plain.digests == marked.digests
-    assert plain.rewritten == {}
-    assert 0 in marked.rewritten
+    assert plain.names == marked.names
+    assert plain.canonical == {}
+    assert 0 in marked.canonical
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,6 @@ def test_fingerprints_do_not_see_breakpoints() -> None:
 def test_a_caller_can_bypass_one_request(metadata: dict[str, str], bypassed: bool) -> None:
     call = call_of(json.dumps({"metadata": metadata, "request_body": {"messages": []}}).encode())
     assert call.metadata.bypassed is bypassed
-
-
-def test_token_counting_is_no_turn() -> None:
-    call = call_of(b'{"metadata":{"url":"/v1/count_tokens"},"request_body":{"messages":[]}}')
-    assert not call.metadata.is_turn
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from tsheadroom.conversations import Conversations, Request, Told, Turn
-from tsheadroom.conversations.branches import Chains
 from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.ledger import Conversations, FromDisk
+from tsheadroom.conversations.prefixes import Prefixes, Request
+from tsheadroom.conversations.turn import Turn
 
 
 def begin(ledger: Conversations, request: Request) -> Turn:
     """What is known of a request."""
-    chains, told = Chains(request.scope, request.digests, request.by_model), Told()
-    while not isinstance(turn := ledger.begin(request, chains, told), Turn):
-        told.take(turn.result(10))
+    prefixes, disk = Prefixes(request), FromDisk()
+    while not isinstance(turn := ledger.begin(request, prefixes, disk), Turn):
+        disk.take(turn.result(10))
     return turn
 
 
-def record(ledger: Conversations, turn: Turn, decided: dict[int, Form], *, arrives: bool) -> None:
+def decide(turn: Turn, decided: dict[int, Form], *, arrives: bool = True) -> None:
     """Keep its decision, and the fate of its answer."""
-    if saved := ledger.record(turn, decided):
+    if saved := turn.decide(decided):
         saved.result(10)
-    (ledger.delivered if arrives else ledger.undelivered)(turn)
+    if arrives:
+        turn.arrived()
+    else:
+        turn.lost()

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conversations.asking import begin, record
+from tests.conversations.asking import begin, decide
 from tsheadroom.aperture.digests import digest
-from tsheadroom.conversations import Conversations, Request, Status, Told, Turn
-from tsheadroom.conversations.branches import Chains, Lineage, Lineages
+from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.forms import Edit, Form
-from tsheadroom.conversations.store.sqlite import Line, Record, Store
+from tsheadroom.conversations.ledger import Conversations, FromDisk
+from tsheadroom.conversations.prefixes import Prefixes, Request
+from tsheadroom.conversations.recognise import Status
+from tsheadroom.conversations.store import Line, Record
+from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
+from tsheadroom.conversations.turn import Turn
 
 
 def request(words: str, **more: object) -> Request:
@@ -37,7 +41,7 @@ def form(name: str) -> Form:
 def ask(ledger: Conversations, words: str, *, arrives: bool = True, **more: object) -> Turn:
     """One request, answered: every item at first sight gets a form named after its index."""
     turn = begin(ledger, request(words, **more))
-    record(ledger, turn, {i: form(f"f{i}") for i in turn.fresh}, arrives=arrives)
+    decide(turn, {i: form(f"f{i}") for i in turn.undecided}, arrives=arrives)
     return turn
 
 
@@ -49,10 +53,12 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conversat
     if "forgotten" in request.param:
         known = ledger.begin
 
-        def forgetful(request: Request, chains: Chains, told: Told) -> Turn | Future[list[Line]]:
-            if told.line is None:
-                ledger._lineages = Lineages(1 << 20)
-            return known(request, chains, told)
+        def forgetful(
+            request: Request, prefixes: Prefixes, disk: FromDisk
+        ) -> Turn | Future[list[Line]]:
+            if disk.line is None:
+                ledger._branches = Branches(1 << 20)
+            return known(request, prefixes, disk)
 
         ledger.begin = forgetful  # type: ignore[method-assign]
     yield ledger
@@ -61,15 +67,15 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conversat
 
 def test_a_new_conversation_is_at_first_sight(ledger: Conversations) -> None:
     turn = ask(ledger, "a b")
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.NEW, [0, 1], {0, 1})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.NEW, [0, 1], {0, 1})
 
 
 def test_forms_are_replayed_and_only_new_items_are_at_first_sight(ledger: Conversations) -> None:
     ask(ledger, "a")
     turn = ask(ledger, "a B c")
-    assert (turn.status, turn.fresh) == (Status.CONTINUED, [2])
+    assert (turn.status, turn.undecided) == (Status.CONTINUED, [2])
     turn = ask(ledger, "a B c D e f")
-    assert (turn.status, turn.fresh) == (Status.CONTINUED, [4, 5])
+    assert (turn.status, turn.undecided) == (Status.CONTINUED, [4, 5])
     assert turn.forms == {i: form(f"f{i}") for i in (0, 2, 4, 5)}
 
 
@@ -77,21 +83,21 @@ def test_a_repeated_request_gets_the_same(ledger: Conversations) -> None:
     ask(ledger, "a")
     first = ask(ledger, "a B c")
     again = begin(ledger, request("a B c"))
-    assert (again.status, again.fresh, again.forms) == (Status.REPEATED, [], first.forms)
+    assert (again.status, again.undecided, again.forms) == (Status.REPEATED, [], first.forms)
 
 
 def test_history_from_before_this_daemon_is_left_alone(ledger: Conversations) -> None:
     turn = ask(ledger, "a B c D e")
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.UNKNOWN, [4], {4})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.UNKNOWN, [4], {4})
     turn = ask(ledger, "a B c D e F g")
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.CONTINUED, [6], {4, 6})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.CONTINUED, [6], {4, 6})
 
 
 def test_a_gap_makes_the_originals_the_newest_view(ledger: Conversations) -> None:
     ask(ledger, "a")
     ask(ledger, "a B c")
     turn = ask(ledger, "a B c D e F g")  # nobody asked about "a B c D e"
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.GAP, [6], {6})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.GAP, [6], {6})
     turn = ask(ledger, "a B c D e F g H i")
     assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {6, 8})
 
@@ -111,12 +117,25 @@ def test_an_undelivered_answer_that_arrives_the_second_time_is_none(ledger: Conv
     assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {0, 2, 4})
 
 
+def test_a_rewrite_that_nobody_got_leaves_the_old_view(ledger: Conversations) -> None:
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    for early in (False, True):
+        turn = begin(ledger, request("a B c D e"))
+        turn.rewrite({0: form("new")}, 0)
+        if early:
+            turn.lost()
+        decide(turn, {}, arrives=False)
+        again = begin(ledger, request("a B c D e f"))
+        assert (again.status, again.forms) == (Status.CONTINUED, {0: form("f0"), 2: form("f2")})
+
+
 def test_a_rewind_keeps_what_is_shared(ledger: Conversations) -> None:
     ask(ledger, "a")
     ask(ledger, "a B c")
     ask(ledger, "a B c D e")
     turn = ask(ledger, "a B other")
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.CONTINUED, [2], {0, 2})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.CONTINUED, [2], {0, 2})
     turn = ask(ledger, "a B c D e F g")
     assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {0, 2, 4, 6})
     turn = ask(ledger, "a B other G h")
@@ -128,7 +147,11 @@ def test_an_edit_by_the_client_starts_anew_from_there(ledger: Conversations) -> 
     ask(ledger, "a B c")
     ask(ledger, "a B c D e")
     free = ask(ledger, "a B edited D e F g", thinks_after=lambda _: False)
-    assert (free.status, free.fresh, set(free.forms)) == (Status.EDITED, [2, 4, 6], {0, 2, 4, 6})
+    assert (free.status, free.undecided, set(free.forms)) == (
+        Status.EDITED,
+        [2, 4, 6],
+        {0, 2, 4, 6},
+    )
 
 
 def test_an_edit_before_a_thinking_block_leaves_the_rest_alone(ledger: Conversations) -> None:
@@ -136,7 +159,7 @@ def test_an_edit_before_a_thinking_block_leaves_the_rest_alone(ledger: Conversat
     ask(ledger, "a B c")
     ask(ledger, "a B c D e")
     turn = ask(ledger, "a B edited D e F g")
-    assert (turn.status, turn.fresh, set(turn.forms)) == (Status.EDITED, [6], {0, 6})
+    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.EDITED, [6], {0, 6})
 
 
 def test_interleaved_agents_share_their_start_only(ledger: Conversations) -> None:
@@ -144,7 +167,7 @@ def test_interleaved_agents_share_their_start_only(ledger: Conversations) -> Non
         ask(ledger, f"a {agent}")
     for agent in "pqrs":
         turn = ask(ledger, f"a {agent} X{agent.upper()} {agent}2")
-        assert (turn.status, turn.fresh) == (Status.CONTINUED, [3])
+        assert (turn.status, turn.undecided) == (Status.CONTINUED, [3])
     for agent in "pqrs":
         turn = ask(ledger, f"a {agent} X{agent.upper()} {agent}2 Y z")
         assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {0, 1, 3, 5})
@@ -217,27 +240,27 @@ def test_after_a_restart_an_edit_keeps_all_that_is_before_it(tmp_path: Path) -> 
 def test_branches_that_share_no_form_age_by_themselves(tmp_path: Path) -> None:
     ledger = Conversations(directory=tmp_path)
     ledger.open()
-    record(ledger, begin(ledger, request("system")), {}, arrives=True)
+    decide(begin(ledger, request("system")), {}, arrives=True)
     lines = [ask_last(ledger, f"system u{i}") for i in range(100)]
-    assert len({line.group for line in lines}) == 100
-    assert max(len(line.branches) for line in lines) <= 64
+    assert len({line.family for line in lines}) == 100
+    assert max(len(line.offshoots) for line in lines) <= 64
     ledger.close()
 
 
-def ask_last(ledger: Conversations, words: str) -> Lineage:
+def ask_last(ledger: Conversations, words: str) -> Branch:
     """One request whose last item gets a form; where it was recorded."""
     turn = begin(ledger, request(words))
-    record(ledger, turn, {turn.fresh[-1]: form("f")}, arrives=True)
-    assert turn.lineage
-    return turn.lineage
+    decide(turn, {turn.undecided[-1]: form("f")}, arrives=True)
+    assert turn.kept_in
+    return turn.kept_in
 
 
 def test_a_late_decision_to_leave_alone_is_kept(ledger: Conversations) -> None:
     late = begin(ledger, request("a"))
     late.must_store = True
-    record(ledger, late, {}, arrives=True)
+    decide(late, {}, arrives=True)
     again = begin(ledger, request("a"))
-    assert (again.status, again.fresh) == (Status.REPEATED, [])
+    assert (again.status, again.undecided) == (Status.REPEATED, [])
 
 
 def test_scopes_share_nothing(ledger: Conversations) -> None:
@@ -247,13 +270,13 @@ def test_scopes_share_nothing(ledger: Conversations) -> None:
 
 def test_without_a_prefix_cache_every_item_may_get_a_form(ledger: Conversations) -> None:
     turn = ask(ledger, "a B c D e", has_prefix_cache=False)
-    assert turn.fresh == [0, 2, 4]
+    assert turn.undecided == [0, 2, 4]
 
 
 def test_items_that_cost_a_worker_are_remembered(ledger: Conversations) -> None:
-    ledger.avoid([digest(b"bad")])
-    assert ledger.is_costly(digest(b"bad"))
-    assert not ledger.is_costly(digest(b"good"))
+    ledger.quarantine([digest(b"bad")])
+    assert ledger.is_quarantined(digest(b"bad"))
+    assert not ledger.is_quarantined(digest(b"good"))
 
 
 def test_a_long_conversation_without_forms_takes_under_64_kib() -> None:
@@ -261,7 +284,7 @@ def test_a_long_conversation_without_forms_takes_under_64_kib() -> None:
     ledger.open()
     words = "a"
     for i in range(500):
-        record(ledger, begin(ledger, request(words)), {}, arrives=True)
+        decide(begin(ledger, request(words)), {}, arrives=True)
         words += f" X{i} u{i}"
     assert len(words.split()) == 1001
     assert 16_000 < ledger.memory < 64 << 10
@@ -280,7 +303,8 @@ def test_memory_is_bounded_and_the_disk_remembers(tmp_path: Path) -> None:
 
 KILLED = """
 import sys; from pathlib import Path
-from tests.conversations.test_ledger import ask; from tsheadroom.conversations import Conversations
+from tests.conversations.test_ledger import ask
+from tsheadroom.conversations.ledger import Conversations
 ledger = Conversations(directory=Path(sys.argv[1])); ledger.open()
 words = "a"
 for i in range(1000):
@@ -311,7 +335,7 @@ def test_killed_at_any_instant_it_comes_back_whole(tmp_path: Path) -> None:
 
 def test_old_conversations_are_forgotten_whole(tmp_path: Path) -> None:
     now = [0.0]
-    store = Store(tmp_path, clock=lambda: now[0])
+    store = SqliteStore(tmp_path, clock=lambda: now[0])
 
     def put(chain: bytes, parent: bytes | None, family: bytes) -> None:
         store.save(Record(chain, parent, family, 1, chain, {})).result(10)

@@ -18,9 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.conversations.asking import begin
 from tsheadroom.aperture.digests import digest
-from tsheadroom.conversations import Conversations, Request, Status, Turn
-from tsheadroom.conversations.branches import Lineages
+from tsheadroom.conversations.branches import Branches
 from tsheadroom.conversations.forms import Edit, Form
+from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.conversations.prefixes import Request
+from tsheadroom.conversations.recognise import Status
+from tsheadroom.conversations.turn import Turn
 
 Words = tuple[str, ...]
 View = tuple[tuple[str, bytes], ...]  # each item with the name of its form, b"" for the original
@@ -56,7 +59,7 @@ class Model(RuleBasedStateMachine):
         self.numbers = count()
         self.talks: list[Words] = [("u",)] * AGENTS  # they all start with the same item
         self.made_from: dict[str, View] = {}  # an answer -> what the provider had then
-        self.newest: dict[Words, View] = {}  # a request -> how it was forwarded last
+        self.forwarded: dict[Words, list[View]] = {}  # a request -> how it was forwarded
         self.answers: dict[Words, View] = {}  # a request -> what the daemon answered
         self.heard: set[Words] = set()  # requests whose answers were delivered
         self.rewritten = False  # in this turn, by what the operator asked for
@@ -92,21 +95,21 @@ class Model(RuleBasedStateMachine):
     ) -> tuple[Turn, View]:
         """Ask the daemon. Bit i of `gets_form`: whether the i-th new item gets a form."""
         turn = self.begin(words, thinks=thinks)
-        self.rewritten = turn.status is Status.CONTINUED and 0 < rewrite < turn.known
+        self.rewritten = turn.status is Status.CONTINUED and 0 < rewrite < turn.shared
         if self.rewritten:
             new = Form(self.word("new").encode(), (Edit(("content",), 0, 9, b'"y"'),), (), 7)
-            self.ledger.rewrite(turn, {rewrite - 1: new}, rewrite - 1)
+            turn.rewrite({rewrite - 1: new}, rewrite - 1)
         decided = {
             index: Form(self.word("form").encode(), (Edit(("content",), 0, 9, b'"x"'),), (), 7)
-            for bit, index in enumerate(turn.fresh)
+            for bit, index in enumerate(turn.undecided)
             if gets_form >> bit & 1
         }
         if fate == "hung up early":
-            self.ledger.undelivered(turn)
-        if saved := self.ledger.record(turn, decided):
+            turn.lost()
+        if saved := turn.decide(decided):
             saved.result(10)
         if fate == "not durable":
-            self.ledger.take_back(turn)
+            turn.take_back()
         forms = turn.forms
         view = tuple((w, forms[i].token if i in forms else b"") for i, w in enumerate(words))
         return turn, view
@@ -125,7 +128,7 @@ class Model(RuleBasedStateMachine):
         # Sent twice, and no hook can know which of them was answered; or sent with the answer in
         # it, and then that is how the provider has it.
         sent = (words[:length] for length in range(at, len(words)))
-        views += [self.newest[one] for one in sent if one in self.newest]
+        views += [view for one in sent for view in self.forwarded.get(one, [])]
         if asked in self.heard:
             views.append(self.answers[asked])
         agreed = [v[: shared(asked, tuple(w for w, _ in v))] for v in views]
@@ -165,14 +168,15 @@ class Model(RuleBasedStateMachine):
                 words, gets_form, thinks=thinks, rewrite=rewrite, fate=fate
             )
             self.check(words, forwarded)
-            self.answers[words] = forwarded
+            if not (self.rewritten and fate.startswith("hung up")):
+                self.answers[words] = forwarded  # a new view that nobody got is none
             if fate == "hung up":
-                self.ledger.undelivered(turn)
+                turn.lost()
             elif fate != "hung up early":
-                self.ledger.delivered(turn)
+                turn.arrived()
                 self.heard.add(words)
                 view = forwarded
-        self.newest[words] = view
+        self.forwarded.setdefault(words, []).append(view)
         if fate != "not answered":
             made = self.word("A")
             self.made_from[made] = view
@@ -185,9 +189,10 @@ class Model(RuleBasedStateMachine):
         words = self.talks[agent]
         turn, view = self.answer(words, 0, thinks=thinks)
         self.check(words, view)
-        self.ledger.delivered(turn)
+        turn.arrived()
         self.heard.add(words)
-        self.answers[words] = self.newest[words] = view
+        self.answers[words] = view
+        self.forwarded.setdefault(words, []).append(view)
 
     @rule(agent=agents, other=agents, cut=st.integers(1, 12), more=st.integers(0, 2))
     def rewind(self, agent: int, other: int, cut: int, more: int) -> None:
@@ -213,7 +218,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.on_disk)
     @rule()
     def evict(self) -> None:
-        self.ledger._lineages = Lineages(MEMORY)
+        self.ledger._branches = Branches(MEMORY)
 
 
 class InMemory(Model):

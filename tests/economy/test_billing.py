@@ -7,7 +7,7 @@ import pytest
 from tests.answered import answered
 from tests.conversation import call, dumps
 from tests.turns.test_rewrites import NoForms
-from tsheadroom.conversations import Conversations
+from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.economy import billing
 from tsheadroom.economy.billing import (
     HOLDOUT,
@@ -19,8 +19,9 @@ from tsheadroom.economy.billing import (
     Usage,
     read_bill,
 )
-from tsheadroom.telemetry.record import Summary
-from tsheadroom.turns.turns import Compression
+from tsheadroom.telemetry.events import Event
+from tsheadroom.telemetry.record import Figures
+from tsheadroom.turns.turns import Turns
 
 MODEL = ("anthropic", "claude")
 BILL = Bill(0.5, Usage(input_tokens=3, output_tokens=5, cached_tokens=40))
@@ -149,27 +150,26 @@ BODY = {"messages": [{"role": "user", "content": "go"}]}
 
 
 class Desk:
-    """Calls and events through a Compression."""
+    """Calls and events through the turns."""
 
     def __init__(self) -> None:
         self.ledger = Conversations(directory=None)
-        self.compression = Compression(self.ledger, NoForms(), deadline=9.0)
+        self.turns = Turns(self.ledger, NoForms(), deadline=9.0)
 
-    async def post(self, raw: bytes) -> Summary:
-        summary = Summary()
-        await answered(self.compression, raw, summary)
-        return summary
+    async def post(self, raw: bytes) -> Figures:
+        _, figures = await answered(self.turns, raw)
+        return figures
 
-    async def call(self, request_id: str) -> Summary:
+    async def call(self, request_id: str) -> Figures:
         return await self.post(call(BODY, request_id=request_id))
 
-    async def event(self, request_id: str, cost: object, **more: object) -> Summary:
+    async def event(self, request_id: str, cost: object, **more: object) -> Figures:
         said = {"provider": "anthropic", "model": "claude", "request_id": request_id}
         return await self.post(dumps({"metadata": {**said, "estimated_cost": cost}, **more}))
 
     @property
     def billed(self) -> int:
-        return sum(total.turns for _, total in self.compression.billing)
+        return sum(total.turns for _, total in self.turns.account.billing)
 
 
 @pytest.mark.parametrize("with_body", [False, True])
@@ -178,24 +178,24 @@ async def test_an_event_is_a_bill_and_no_turn(with_body: bool) -> None:
     await desk.call("r1")
     more = {"request_body": BODY} if with_body else {}
     for kind in ("entire_request", "tool_call_entire_request"):
-        summary = await desk.event("r1", COST, hook=kind, response_body={"content": []}, **more)
-        assert summary.notes["bill"] == 1
-        assert not [note for note in summary.notes if note.startswith("turn_")]
-    assert summary.notes["bill_repeated"] == 1
+        figures = await desk.event("r1", COST, hook=kind, response_body={"content": []}, **more)
+        assert figures.events[Event.BILL] == 1
+        assert not [event for event in figures.events if event.startswith("turn_")]
+    assert figures.events[Event.BILL_REPEATED] == 1
     assert desk.billed == 1
 
 
 async def test_an_event_of_a_request_that_brought_nothing_is_told_by_its_id() -> None:
     desk = Desk()
     await desk.call("r1")
-    assert "bill" in (await desk.event("r1", {"usage": {}}, request_body=BODY)).notes
+    assert "bill" in (await desk.event("r1", {"usage": {}}, request_body=BODY)).events
 
 
 @pytest.mark.parametrize("cost", [{"dollars": 0.1}, {"usage": {"input_tokens": 7}}, None, {}])
 async def test_a_call_that_carries_an_estimate_is_a_turn(cost: object) -> None:
     desk = Desk()
-    summary = await desk.event("new", cost, request_body=BODY)
-    assert summary.notes["turn_new"] == 1
+    figures = await desk.event("new", cost, request_body=BODY)
+    assert figures.events[Event.TURN_NEW] == 1
     assert desk.billed == 0
 
 
@@ -205,7 +205,7 @@ async def test_what_is_forecast_follows_what_was_forwarded() -> None:
     await desk.post(call(body, request_id="first"))
     body["messages"] += [{"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
     await desk.post(call(body, request_id="second"))
-    first, second = (desk.compression.billing.waiting[name] for name in ("first", "second"))
+    first, second = (desk.turns.account.billing.waiting[name] for name in ("first", "second"))
     assert first.cached_tokens == 0
     assert first.new_tokens > 1000
     assert second.cached_tokens > 1000

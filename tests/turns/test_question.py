@@ -8,12 +8,15 @@ import msgspec
 import pytest
 
 from tests.conversation import TRACES, Body, call, messages_of, turns
-from tests.conversations.asking import begin
-from tsheadroom.aperture.call import Call, Fingerprints, read
+from tests.conversations.asking import begin, decide
+from tsheadroom.aperture.call import Digests, HookCall, read
 from tsheadroom.child import protocol
-from tsheadroom.conversations import Conversations, Request, Turn
 from tsheadroom.conversations import forms as decisions
-from tsheadroom.turns.question import BATCH_BYTES, Exchange
+from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.conversations.prefixes import Request
+from tsheadroom.conversations.turn import Turn
+from tsheadroom.turns.items import Items
+from tsheadroom.turns.question import BATCH_BYTES, Question
 from tsheadroom.workers.messages import Edit, Form, Pointer, Reply
 
 OUTPUT = "\n".join(f"line {n} of an output that is long enough" for n in range(40))
@@ -33,31 +36,31 @@ def body(*outputs: str) -> Body:
 
 
 class Desk:
-    """A ledger and the exchange of each request that is put on it."""
+    """A ledger and the question of each request that is put on it."""
 
     def __init__(self) -> None:
         self.ledger = Conversations(directory=None)
         self.ledger.open()
 
-    def __call__(self, sent: Body, config: dict[str, Any] | None = None) -> tuple[Turn, Exchange]:
+    def __call__(self, sent: Body, config: dict[str, Any] | None = None) -> tuple[Turn, Question]:
         data = read(call(sent))
-        assert isinstance(data, Call)
-        prints = Fingerprints.of(data)
-        request = Request(b"", prints.digests, data.by_model, has_prefix_cache="cache" in str(sent))
+        assert isinstance(data, HookCall)
+        digests = Digests.of(data)
+        request = Request(b"", digests.names, data.by_model, has_prefix_cache="cache" in str(sent))
         turn = begin(self.ledger, request)
-        return turn, Exchange(data, prints, turn, config or {})
+        return turn, Question(Items(data, digests), turn, config or {})
 
 
-def asked(exchange: Exchange) -> dict[str, Any]:
+def asked(question: Question) -> dict[str, Any]:
     """The payload of the first call."""
-    stop = exchange.stops()[0]
-    payload: dict[str, Any] = json.loads(exchange.delta(stop) or exchange.whole(stop))
+    stop = question.stops()[0]
+    payload: dict[str, Any] = json.loads(question.delta(stop) or question.whole(stop))
     return payload
 
 
 def test_a_payload_has_context_and_items_at_first_sight() -> None:
-    turn, exchange = Desk()(body(OUTPUT, "short"), {"folds": True})
-    payload = asked(exchange)
+    turn, question = Desk()(body(OUTPUT, "short"), {"folds": True})
+    payload = asked(question)
     assert (payload["conversation"], payload["base"], payload["frozen"]) == (turn.name, 0, 1)
     assert payload["config"] == {"folds": True}
     use, result = payload["messages"]
@@ -73,21 +76,20 @@ def test_a_payload_has_context_and_items_at_first_sight() -> None:
 
 
 def test_nothing_is_asked_about_prose_or_crumbs() -> None:
-    assert not Desk()(body("short", "short"))[1].worth_asking
+    assert not Desk()(body("short", "short"))[1].candidates
     prose = {"messages": [{"role": "user", "content": OUTPUT}]}
-    assert not Desk()(prose)[1].worth_asking
-    assert Desk()(prose, {"lossy": True})[1].worth_asking
+    assert not Desk()(prose)[1].candidates
+    assert Desk()(prose, {"lossy": True})[1].candidates
 
 
 def test_the_next_turn_sends_only_what_the_worker_does_not_hold() -> None:
     desk = Desk()
     first = {"messages": body(OUTPUT)["messages"], "cache": True}
-    turn, exchange = desk(first)
-    payload = asked(exchange)
+    turn, question = desk(first)
+    payload = asked(question)
     form = Form(1, [Edit(["content", 0, "content"], "short")], tokens_saved=5)
-    exchange.accept(Reply(forms=[form]))
-    desk.ledger.record(turn, exchange.taken)
-    desk.ledger.delivered(turn)
+    question.accept(Reply(forms=[form]))
+    decide(turn, question.taken)
     more = [
         {"role": "assistant", "content": [{**USE[1], "id": "c"}]},
         {
@@ -95,8 +97,8 @@ def test_the_next_turn_sends_only_what_the_worker_does_not_hold() -> None:
             "content": [{"type": "tool_result", "tool_use_id": "c", "content": OUTPUT}],
         },
     ]
-    turn, exchange = desk({**first, "messages": [*first["messages"], *more]})
-    later = asked(exchange)
+    turn, question = desk({**first, "messages": [*first["messages"], *more]})
+    later = asked(question)
     assert (later["base"], later["frozen"], len(later["messages"])) == (2, 0, 2)
     # The chain is what the worker computes from what it was sent and what it proposed.
     token = protocol.form_token([(["content", 0, "content"], "short")])
@@ -104,7 +106,7 @@ def test_the_next_turn_sends_only_what_the_worker_does_not_hold() -> None:
         bytes.fromhex(payload["prefix"]), payload["messages"][1]["digest"], token
     )
     assert later["prefix"] == prefix.hex()
-    whole = json.loads(exchange.whole(4))
+    whole = json.loads(question.whole(4))
     assert [item["context"] for item in whole["messages"]] == [True, True, True, False]
     assert whole["messages"][1]["parts"][0]["text"] == "short"  # as forwarded
 
@@ -141,20 +143,20 @@ REFUSED: dict[str, Callable[[], Form]] = {
 
 @pytest.mark.parametrize("proposed", REFUSED.values(), ids=REFUSED)
 def test_what_a_worker_may_not_do_is_refused(proposed: Callable[[], Form]) -> None:
-    turn, exchange = Desk()(body(OUTPUT, OUTPUT))
-    asked(exchange)
-    exchange.accept(Reply(forms=[proposed()]))
-    assert exchange.taken == {}
-    assert exchange.refused.total() == 1
+    turn, question = Desk()(body(OUTPUT, OUTPUT))
+    asked(question)
+    question.accept(Reply(forms=[proposed()]))
+    assert question.taken == {}
+    assert question.refused == 1
     assert turn.held == 0  # the worker holds something else: next time it gets all of it
 
 
 def test_a_text_that_talks_about_markers_may_be_shortened() -> None:
     said = "docs: Retrieve original: hash=0123456789\n" + OUTPUT
-    _, exchange = Desk()(body(OUTPUT, said))
-    asked(exchange)
-    exchange.accept(Reply(forms=[Form(1, edit("docs: Retrieve original: hash=0123456789"))]))
-    assert list(exchange.taken) == [1]
+    _, question = Desk()(body(OUTPUT, said))
+    asked(question)
+    question.accept(Reply(forms=[Form(1, edit("docs: Retrieve original: hash=0123456789"))]))
+    assert list(question.taken) == [1]
 
 
 def test_a_target_that_changed_makes_its_pointers_fall() -> None:
@@ -179,22 +181,22 @@ def test_a_conversation_that_comes_all_at_once_is_cut_into_calls() -> None:
     for copy in range(4):  # the ids of one copy must not answer the calls of another
         text = json.dumps(messages_of(longest)).replace("toolu_", f"toolu_{copy}_")
         messages += json.loads(text)
-    turn, exchange = Desk()({"messages": messages})
-    stops = exchange.stops()
+    turn, question = Desk()({"messages": messages})
+    stops = question.stops()
     assert len(stops) >= sum(map(len, map(str, messages))) // BATCH_BYTES // 2
     assert stops[-1] == len(messages)
     child = held.Conversations(Compressor({}))
     for number, stop in enumerate(stops):
-        delta = exchange.delta(stop)
+        delta = question.delta(stop)
         assert (delta is None) == (number == 0)
-        result = child.turn(json.loads(delta or exchange.whole(stop)))
+        result = child.turn(json.loads(delta or question.whole(stop)))
 
-        exchange.accept(msgspec.convert(result, Reply))
-    assert not exchange.refused
+        question.accept(msgspec.convert(result, Reply))
+    assert not question.refused
     assert turn.held == len(messages)
     # Later copies repeat earlier ones, over the borders of the calls.
     quarter = len(messages) // 4
-    assert sum(index >= 3 * quarter for index in exchange.taken) > 20
+    assert sum(index >= 3 * quarter for index in question.taken) > 20
 
 
 def test_every_recorded_form_is_proven_at_every_turn() -> None:
@@ -209,13 +211,12 @@ def test_every_recorded_form_is_proven_at_every_turn() -> None:
     desk = Desk()
     pointers = 0
     for sent in turns(max(TRACES, key=lambda path: path.stat().st_size)):
-        turn, exchange = desk(sent)
-        if exchange.worth_asking:
-            result = child.turn(asked(exchange))
-            exchange.accept(msgspec.convert(result, Reply))
-        assert not exchange.refused
-        desk.ledger.record(turn, exchange.taken)
-        desk.ledger.delivered(turn)
+        turn, question = desk(sent)
+        if question.candidates:
+            result = child.turn(asked(question))
+            question.accept(msgspec.convert(result, Reply))
+        assert not question.refused
+        decide(turn, question.taken)
         for form in turn.forms.values():
             assert decisions.stands(form, turn.request.digests, turn.forms)
             pointers += len(form.targets)

@@ -9,18 +9,18 @@ import pytest
 
 from tests.answered import answered
 from tests.conversation import Body, Provider, call, dumps
-from tsheadroom.conversations import Conversations
 from tsheadroom.conversations.forms import Form, Target
+from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.providers.prices import Price, price_of
 from tsheadroom.providers.shapes import Part
 from tsheadroom.settings import Settings
 from tsheadroom.turns import rewrites as plan
 from tsheadroom.turns.rewrites import Stale, Terms, View
-from tsheadroom.turns.turns import Compression
+from tsheadroom.turns.turns import Turns
 from tsheadroom.workers import Job, Reply
 
 PRICE = Price(0.1, 1.25, 300.0, True, 20, False)
-CHEAP = Terms("always", PRICE, turns=10, idle_s=None)
+CHEAP = Terms("always", PRICE, turns=10)
 
 
 def numbered(word: str, first: int = 1, lines: int = 60) -> str:
@@ -132,8 +132,10 @@ def test_the_notice_is_short_and_names_the_file() -> None:
     assert stale.saved > len(OLD) / 4 - 40
 
 
-def chosen(seen: View, terms: Terms, allowed: set[int] | None = None) -> list[int]:
-    picked = plan.choose(seen, terms, lambda item: allowed is None or item in allowed)
+def chosen(
+    seen: View, terms: Terms, idle_s: float | None = None, allowed: set[int] | None = None
+) -> list[int]:
+    picked = plan.choose(seen, terms, idle_s, lambda item: allowed is None or item in allowed)
     return sorted(stale.item for stale in picked)
 
 
@@ -142,22 +144,24 @@ CHEAPER = replace(PRICE, read=0.01)
 UNCACHED = PRICE.of_request(breakpoints=False, hour=False)
 AN_HOUR = PRICE.of_request(breakpoints=True, hour=True)
 COST = {
-    "long enough": (Terms("cost", PRICE, 1000, None), [2]),
-    "too short": (Terms("cost", PRICE, 100, None), []),
-    "reads cost too little": (Terms("cost", CHEAPER, 1000, None), []),
-    "nothing is cached": (Terms("cost", UNCACHED, 1, None), [2]),
-    "always": (Terms("always", PRICE, 1, None), [2]),
-    "always, but never a loss": (Terms("always", CHEAPER, 1, None), []),
-    "cold": (Terms("cold", PRICE, 1, 301.0), [2]),
-    "warm": (Terms("cold", PRICE, 1000, 299.0), []),
-    "not known whether it is cold": (Terms("cold", PRICE, 1000, None), []),
-    "cached for an hour": (Terms("cold", AN_HOUR, 1, 400.0), []),
+    "long enough": (Terms("cost", PRICE, 1000), None, [2]),
+    "too short": (Terms("cost", PRICE, 100), None, []),
+    "reads cost too little": (Terms("cost", CHEAPER, 1000), None, []),
+    "nothing is cached": (Terms("cost", UNCACHED, 1), None, [2]),
+    "always": (Terms("always", PRICE, 1), None, [2]),
+    "always, but never a loss": (Terms("always", CHEAPER, 1), None, []),
+    "cold": (Terms("cold", PRICE, 1), 301.0, [2]),
+    "warm": (Terms("cold", PRICE, 1000), 299.0, []),
+    "not known whether it is cold": (Terms("cold", PRICE, 1000), None, []),
+    "cached for an hour": (Terms("cold", AN_HOUR, 1), 400.0, []),
 }
 
 
-@pytest.mark.parametrize(("terms", "expected"), COST.values(), ids=COST)
-def test_a_rewrite_is_made_only_when_it_pays(terms: Terms, expected: list[int]) -> None:
-    assert chosen(LONG, terms) == expected
+@pytest.mark.parametrize(("terms", "idle_s", "expected"), COST.values(), ids=COST)
+def test_a_rewrite_is_made_only_when_it_pays(
+    terms: Terms, idle_s: float | None, expected: list[int]
+) -> None:
+    assert chosen(LONG, terms, idle_s) == expected
 
 
 def test_only_what_is_allowed_is_chosen() -> None:
@@ -173,7 +177,7 @@ def test_the_best_point_to_start_from_is_chosen() -> None:
     seen = view(*calls, *late)
     big = View(seen.sent, seen.forwarded, [3000.0] * len(seen.sent), {})
     assert found(big) == [2, 64]
-    assert chosen(big, Terms("cost", PRICE, 120, None)) == [64]
+    assert chosen(big, Terms("cost", PRICE, 120)) == [64]
 
 
 def test_a_view_named_by_an_earlier_notice_may_be_replaced_too() -> None:
@@ -209,7 +213,7 @@ class NoForms:
 
 @dataclass
 class Talk:
-    """A conversation through a Compression, as the provider sees it."""
+    """A conversation through the turns, as the provider sees it."""
 
     settings: Settings
     metadata: dict[str, str] = field(default_factory=dict)
@@ -218,7 +222,7 @@ class Talk:
 
     def __post_init__(self) -> None:
         ledger = Conversations(directory=None, clock=lambda: self.now)
-        self.compression = Compression(ledger, NoForms(), deadline=9.0)
+        self.turns = Turns(ledger, NoForms(), deadline=9.0)
         self.messages: list[Body] = [{"role": "user", "content": "go"}]
         self.provider = Provider()
 
@@ -226,8 +230,8 @@ class Talk:
         system = [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]
         body = {"system": system, "messages": self.messages, **self.more}
         raw = call(body, **self.metadata)
-        answer = await answered(self.compression, raw, settings=self.settings)
-        got: Body = json.loads(answer.body).get("request_body", body)
+        answer, _ = await answered(self.turns, raw, self.settings)
+        got: Body = json.loads(answer).get("request_body", body)
         return got
 
     async def step(self, made: tuple[str, Any, str, bool], *before: Body) -> bool:

@@ -16,11 +16,14 @@ import pytest
 
 from tests.answered import answered
 from tests.conversation import Body, call
-from tsheadroom.conversations import Conversations
-from tsheadroom.conversations.store.sqlite import Line, Store
-from tsheadroom.telemetry.record import Outcome, Summary
-from tsheadroom.turns import turns as compression_module
-from tsheadroom.turns.turns import AT_ONCE, Answer, Compression
+from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.conversations.store import Line
+from tsheadroom.conversations.store.sqlite import SqliteStore
+from tsheadroom.settings import Settings
+from tsheadroom.telemetry.events import Event
+from tsheadroom.telemetry.record import Figures, Outcome
+from tsheadroom.turns import turns as turns_module
+from tsheadroom.turns.turns import AT_ONCE, Turns
 from tsheadroom.workers import (
     Edit,
     Form,
@@ -89,28 +92,40 @@ def conversation(results: int, **more: object) -> bytes:
 
 
 class Desk:
-    """A compression over scripted workers, and the last call's summary."""
+    """Turns over scripted workers, and the last call's figures."""
 
     def __init__(self, *script: Script, deadline: float = 60.0) -> None:
         self.ledger = Conversations(directory=None)
         self.ledger.open()
         self.workers = Workers(*script)
-        self.summary = Summary()
+        self.figures = Figures()
         self.within(deadline)
 
     def within(self, deadline: float) -> None:
         """From now on calls are answered within so many seconds."""
-        self.compression = Compression(self.ledger, self.workers, deadline=deadline)
+        self.turns = Turns(self.ledger, self.workers, deadline=deadline)
 
     async def __call__(self, results: int) -> list[str]:
         """Send a conversation; which of its results went out short."""
-        self.summary = Summary()
-        answer = await answered(self.compression, conversation(results), self.summary)
+        with self.turns.open(conversation(results), Settings()) as turn:
+            try:
+                answer = await turn.answer()
+                turn.arrived()
+            finally:
+                turn.when_ended(self._take)
         return texts(answer, results)
 
+    def _take(self, figures: Figures) -> None:
+        self.figures = figures
 
-def texts(answer: Answer, results: int) -> list[str]:
-    got = json.loads(answer.body)
+
+async def shortened(turns: Turns, results: int) -> list[str]:
+    """Send a conversation; which of its results went out short."""
+    return texts((await answered(turns, conversation(results)))[0], results)
+
+
+def texts(answer: bytes, results: int) -> list[str]:
+    got = json.loads(answer)
     if got["action"] == "allow":
         return ["as it was"] * results
     messages = got["request_body"]["messages"]
@@ -122,14 +137,14 @@ def texts(answer: Answer, results: int) -> list[str]:
 async def test_forms_are_made_once_and_replayed() -> None:
     desk = Desk(shorten)
     assert await desk(1) == ["short"]
-    assert (desk.summary.outcome, desk.summary.slot, desk.summary.tokens_saved) == (
+    assert (desk.figures.outcome, desk.figures.slot, desk.figures.tokens_saved) == (
         Outcome.MODIFY,
         0,
         9,
     )
     assert await desk(2) == ["short", "short"]
     assert await desk(2) == ["short", "short"]
-    assert desk.summary.slot == -1
+    assert desk.figures.slot == -1
     assert len(desk.workers.jobs) == 2
 
 
@@ -149,7 +164,7 @@ async def test_what_a_failing_worker_did_not_shorten_is_left_alone_for_good(
     desk = Desk(shorten, lambda _: error, shorten)
     assert await desk(1) == ["short"]
     assert await desk(2) == ["short", "as it was"]
-    assert desk.summary.outcome is Outcome.MODIFY
+    assert desk.figures.outcome is Outcome.MODIFY
     assert await desk(2) == ["short", "as it was"]
     assert await desk(3) == ["short", "as it was", "short"]
 
@@ -157,7 +172,7 @@ async def test_what_a_failing_worker_did_not_shorten_is_left_alone_for_good(
 async def test_a_failure_with_nothing_known_is_an_error() -> None:
     desk = Desk(lambda _: NoWorker("x"))
     assert await desk(1) == ["as it was"]
-    assert desk.summary.outcome is Outcome.ERROR
+    assert desk.figures.outcome is Outcome.ERROR
 
 
 async def test_a_late_worker_costs_the_deadline_once() -> None:
@@ -186,7 +201,7 @@ async def test_an_item_that_killed_a_worker_is_never_sent_for_processing_again()
     assert died
     died()  # long after its caller was answered
     other = conversation(1, stop_sequences=[]).replace(b'"go"', b'"another conversation"')
-    answer = await answered(desk.compression, other)
+    answer, _ = await answered(desk.turns, other)
     assert texts(answer, 1) == ["as it was"]
     assert len(desk.workers.jobs) == 1
 
@@ -208,7 +223,7 @@ async def test_a_decision_that_nobody_heard_of_is_a_gap() -> None:
     await desk.workers.asked(1)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await desk.compression.close()
+    await desk.turns.close()
     assert await desk(2) == ["as it was", "short"]
 
 
@@ -220,10 +235,10 @@ async def test_requests_at_once_ask_once() -> None:
 
 async def test_who_cannot_be_let_in_before_the_deadline_goes_on_as_it_came() -> None:
     desk = Desk(shorten, deadline=0.05)
-    inside = [await desk.compression._gate.enter(1) for _ in range(AT_ONCE)]
+    inside = [await desk.turns.gate.enter(1) for _ in range(AT_ONCE)]
     assert await desk(1) == ["as it was"]
-    assert desk.summary.outcome is Outcome.ERROR
-    assert desk.summary.notes["overloaded"] == 1
+    assert desk.figures.outcome is Outcome.ERROR
+    assert desk.figures.events[Event.OVERLOADED] == 1
     for entry in inside:
         entry.leave()
     desk.within(60.0)
@@ -235,7 +250,7 @@ async def test_a_waiting_worker_keeps_nobody_out() -> None:
     stuck = []
     for n in range(AT_ONCE + 1):
         other = conversation(1).replace(b'"go"', b'"go %d"' % n)
-        asking = answered(desk.compression, other)
+        asking = answered(desk.turns, other)
         stuck.append(asyncio.create_task(asking))
     await desk.workers.asked(AT_ONCE + 1)
     assert await desk(1) == ["short"]
@@ -249,13 +264,13 @@ async def test_hanging_up_while_a_decision_is_written_is_a_gap_and_harms_no_writ
 ) -> None:
     ledger = Conversations(directory=tmp_path)
     ledger.open()
-    compression = Compression(ledger, Workers(shorten), deadline=60.0)
+    turns = Turns(ledger, Workers(shorten), deadline=60.0)
 
-    async def ask(results: int, extra: int = 0) -> Answer:
+    async def ask(results: int, extra: int = 0) -> bytes:
         said = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "go on"}]
         sent = json.loads(conversation(results))
         sent["request_body"]["messages"] += said * extra
-        return await answered(compression, json.dumps(sent).encode())
+        return (await answered(turns, json.dumps(sent).encode()))[0]
 
     try:
         assert texts(await ask(1), 1) == ["short"]
@@ -265,7 +280,7 @@ async def test_hanging_up_while_a_decision_is_written_is_a_gap_and_harms_no_writ
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-        later = json.loads((await ask(1, extra=2)).body)
+        later = json.loads(await ask(1, extra=2))
         assert later == {"action": "allow"}  # the originals went out, so they go on
         async with asyncio.timeout(10):
             await ask(3)  # and what comes after is still written
@@ -309,10 +324,10 @@ class SlowDisk:
 async def test_what_comes_before_the_disk_is_done_sees_the_gap(
     on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
 
     async def ask(results: int) -> list[str]:
-        return texts(await answered(compression, conversation(results)), results)
+        return await shortened(turns, results)
 
     assert await ask(1) == ["short"]
     with monkeypatch.context() as patch:
@@ -324,81 +339,78 @@ async def test_what_comes_before_the_disk_is_done_sees_the_gap(
     # The provider has the originals, whether the disk knows or not.
     assert await ask(3) == ["as it was", "as it was", "short"]
     disk.let_go()
-    await compression.close()
+    await turns.close()
 
 
 async def test_a_decision_that_is_not_durable_by_the_deadline_is_not_made(
     on_disk: Conversations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    compression = Compression(on_disk, Workers(shorten), deadline=0.2)
-    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
+    turns = Turns(on_disk, Workers(shorten), deadline=0.2)
+    assert await shortened(turns, 1) == ["short"]
     with monkeypatch.context() as patch:
         disk = SlowDisk(on_disk, patch)
-        summary = Summary()
-        answer = await answered(compression, conversation(2), summary)
+        answer, figures = await answered(turns, conversation(2))
         assert texts(answer, 2) == ["short", "as it was"]
-        assert summary.notes["decision_not_durable"] == 1
+        assert figures.events[Event.DECISION_NOT_DURABLE] == 1
         disk.let_go()
-    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
-    assert texts(await answered(compression, conversation(3)), 3) == ["short", "as it was", "short"]
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
+    assert await shortened(turns, 3) == ["short", "as it was", "short"]
     # Nor does a restart find the decision that was written late.
     on_disk.close()
     again = Conversations(directory=tmp_path)
     again.open()
-    compression = Compression(again, Workers(shorten), deadline=60.0)
-    assert texts(await answered(compression, conversation(4)), 4)[:2] == ["short", "as it was"]
+    turns = Turns(again, Workers(shorten), deadline=60.0)
+    assert (await shortened(turns, 4))[:2] == ["short", "as it was"]
     again.close()
 
 
 async def test_a_disk_that_cannot_be_read_costs_new_forms_only(
     on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
-    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
+    assert await shortened(turns, 1) == ["short"]
 
-    def broken(self: Store, chains: Sequence[bytes]) -> list[Line]:
+    def broken(self: SqliteStore, chains: Sequence[bytes]) -> list[Line]:
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_longest", broken)
-        summary = Summary()
+        patch.setattr(SqliteStore, "_longest", broken)
         # Memory knows the first form; whether the disk knows one of the new item, nobody can say.
-        answer = await answered(compression, conversation(2), summary)
+        answer, figures = await answered(turns, conversation(2))
         assert texts(answer, 2) == ["short", "as it was"]
-        assert summary.notes["history_unreadable"] == 1
-    assert texts(await answered(compression, conversation(3)), 3) == ["short", "as it was", "short"]
+        assert figures.events[Event.HISTORY_UNREADABLE] == 1
+    assert await shortened(turns, 3) == ["short", "as it was", "short"]
 
 
 async def test_a_disk_that_does_not_answer_costs_the_deadline_and_no_more(
     on_disk: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
-    assert texts(await answered(compression, conversation(1)), 1) == ["short"]
-    compression = Compression(on_disk, Workers(shorten), deadline=0.1)
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
+    assert await shortened(turns, 1) == ["short"]
+    turns = Turns(on_disk, Workers(shorten), deadline=0.1)
     with monkeypatch.context() as patch:
         patch.setattr(on_disk._store, "longest", lambda chains: Future())
-        answer = await answered(compression, conversation(2))
+        answer, _ = await answered(turns, conversation(2))
         assert texts(answer, 2) == ["short", "as it was"]
 
 
 async def test_a_defect_after_the_decision_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(shorten)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compression_module, "_spliced", broken)
+        patch.setattr(turns_module, "spliced", broken)
         with pytest.raises(RuntimeError):
             await desk(1)  # the hook answers allow then: the original is forwarded
     assert await desk(2) == ["as it was", "short"]
 
 
 async def test_counting_tokens_is_no_turn(on_disk: Conversations) -> None:
-    compression = Compression(on_disk, Workers(shorten), deadline=60.0)
-    summary = Summary()
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
     body = json.loads(conversation(1))
     body["metadata"] |= {"url": "/v1/messages/count_tokens", "request_id": "r1"}
-    await answered(compression, json.dumps(body).encode(), summary)
-    assert not any(name.startswith("turn_") for name in summary.notes)
-    assert not compression.billing.waiting
+    _, figures = await answered(turns, json.dumps(body).encode())
+    assert not any(event.startswith("turn_") for event in figures.events)
+    assert not turns.account.billing.waiting

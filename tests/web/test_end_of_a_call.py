@@ -14,10 +14,11 @@ import pytest
 from aiohttp import web
 
 from tests.turns.test_turns import Workers, conversation, shorten
-from tsheadroom.conversations import Conversations
+from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.settings import SettingsStore
 from tsheadroom.telemetry.series import Metrics
-from tsheadroom.turns import turns as compression
+from tsheadroom.turns import splice, turns
+from tsheadroom.turns.turns import Turns
 from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
 from tsheadroom.web.app import make_runner
@@ -36,11 +37,10 @@ class Site:
         self.lines = io.StringIO()
         self.workers = Workers(shorten)
         self.hook = Hook(
-            conversations=self.ledger,
-            pool=self.workers,
+            turns=Turns(self.ledger, self.workers, deadline=60.0),
             settings=SettingsStore(directory / "config.json"),
             metrics=self.metrics,
-            options=HookOptions(self.lines, gzip, True, 60.0),
+            options=HookOptions(self.lines, gzip, True),
         )
         self.port = 0
 
@@ -73,8 +73,7 @@ class Site:
     async def quiet(self) -> None:
         """Wait until no call is under way."""
         async with asyncio.timeout(60):
-            while self.metrics.active:  # noqa: ASYNC110 (nothing tells)
-                await asyncio.sleep(0.001)
+            await self.hook.drained()
 
     def ended(self) -> tuple[int, int, int]:
         """Calls counted, lines printed, callers who hung up."""
@@ -117,14 +116,13 @@ async def test_a_caller_that_left_before_the_answer_did_not_get_it(
     loop = asyncio.get_running_loop()
     body = conversation(1)
     sock = await site.connect()
-    spliced = compression._spliced
 
-    def leaving(*given: Any) -> Any:
+    def leaving(*given: Any, **more: Any) -> Any:
         sock.close()
-        return spliced(*given)
+        return splice.spliced(*given, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compression, "_spliced", leaving)
+        patch.setattr(turns, "spliced", leaving)
         await loop.sock_sendall(sock, head(body) + body)
         await site.workers.asked(1)
         await site.quiet()
@@ -158,11 +156,11 @@ async def test_an_answer_that_cannot_be_coded_is_an_allow_and_a_lost_turn(
 async def test_a_defect_after_the_decision_is_an_allow_and_a_lost_turn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compression, "_spliced", broken)
+        patch.setattr(turns, "spliced", broken)
         assert await site.ask(conversation(1)) == ALLOW
     assert site.ended() == (1, 1, 0)
     await site.ask(conversation(2))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tsheadroom.aperture.call import Call
+from tsheadroom.aperture.call import HookCall
 
 ALLOW = b'{"action":"allow"}\n'
 _MODIFY = b'{"action":"modify","request_body":'
 
-Change = tuple[int, int, bytes]  # start, end, new bytes; offsets into Call.data
+Change = tuple[int, int, bytes]  # start, end, new bytes; offsets into HookCall.data
 
 
-def modify(call: Call, changes: Sequence[Change]) -> bytes:
+def modify(call: HookCall, changes: Sequence[Change]) -> bytes:
     """The answer that forwards the call's body with `changes`, which are sorted and disjoint."""
     parts = [_MODIFY]
     at, stop = call.body

@@ -10,13 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from tsheadroom.aperture import digests as fingerprints
-from tsheadroom.aperture import slices as split
+from tsheadroom.aperture import digests, slices
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Shape, shape_of
 
-# Paths of provider endpoints that look at a conversation without continuing it.
-_NOT_TURNS = ("count_tokens", "countTokens", "token-count", "input_tokens")
 # Bytes checked at once: the text that comes out is thrown away, and a small one stays in the
 # processor's cache, which makes the check four times as fast.
 _UTF8_STEP = 1 << 16
@@ -47,11 +44,6 @@ class Metadata(msgspec.Struct, frozen=True):
         asked = [self.tsheadroom or "", *query.get(_BYPASS, [])]
         return any(word.lower() in _BYPASS_WORDS for word in asked)
 
-    @property
-    def is_turn(self) -> bool:
-        """False for endpoints that only look, such as token counting."""
-        return not any(part in (self.url or "") for part in _NOT_TURNS)
-
 
 class _Head(msgspec.Struct, frozen=True):
     role: str | None = ""
@@ -68,16 +60,16 @@ _MODEL = msgspec.json.Decoder(str)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HookCall:
     """One hook call. Offsets are into `data`; `items` are the conversation's, in order."""
 
     data: bytes
     metadata: Metadata
-    body: split.Span  # request_body
-    members: dict[str, split.Span]  # of request_body
+    body: slices.Span  # request_body
+    members: dict[str, slices.Span]  # of request_body
     shape: Shape
-    conversation: split.Span  # the array that holds the items
-    items: list[split.Span]
+    conversation: slices.Span  # the array that holds the items
+    items: list[slices.Span]
     by_model: list[bool]  # whether the model made the item
     odd: frozenset[int]  # items with a lone surrogate: never touched
 
@@ -109,26 +101,28 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprints:
-    """The names of a call's items, and the canonical bytes of those that differ from the raw."""
+class Digests:
+    """The names of a call's items, and the canonical bytes of those that differ from the raw.
 
-    digests: list[bytes]
-    rewritten: dict[int, bytes]
+    Both by the item's index.
+    """
+
+    names: list[bytes]
+    canonical: dict[int, bytes]
 
     @classmethod
-    def of(cls, call: Call) -> Fingerprints:
+    def of(cls, call: HookCall) -> Digests:
         """Hash each item once."""
         data, starts = call.data, [start for start, _ in call.items]
         items = [data[start:end] for start, end in call.items]
         rewritten: dict[int, bytes] = {}
-        for at in fingerprints.respelled(data, *call.conversation):
+        for at in digests.respelled(data, *call.conversation):
             index = bisect_right(starts, at) - 1
             if index not in rewritten:
-                rewritten[index] = fingerprints.canonical(items[index])
+                rewritten[index] = digests.canonical(items[index])
         for index, plain in rewritten.items():
             items[index] = plain
-        digests = [fingerprints.digest(item) for item in items]
-        return cls(digests, rewritten)
+        return cls([digests.digest(item) for item in items], rewritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,38 +133,38 @@ class Envelope:
     model: str
 
 
-def read(data: bytes) -> Call | Envelope:
+def read(data: bytes) -> HookCall | Envelope:
     """Take a hook call apart. Raises CallError for what is not one.
 
-    That the bytes are UTF-8 is for `Call.check_text` to find out.
+    That the bytes are UTF-8 is for `HookCall.check_text` to find out.
     """
     try:
         return _take_apart(data, data)
-    except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
-        plain = split.without_lone_surrogates(data)
+    except (slices.SplitError, msgspec.MsgspecError, RecursionError) as error:
+        plain = slices.without_lone_surrogates(data)
         if plain is data:
             raise CallError(f"the request cannot be taken apart: {error}") from error
     try:
         return _take_apart(data, plain)
-    except (split.SplitError, msgspec.MsgspecError, RecursionError) as error:
+    except (slices.SplitError, msgspec.MsgspecError, RecursionError) as error:
         raise CallError(f"the request cannot be taken apart: {error}") from error
 
 
-def _take_apart(data: bytes, plain: bytes) -> Call | Envelope:
+def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope:
     """`plain` is `data`, or as long as it and without what msgspec does not take."""
-    outer = split.members(plain)
+    outer = slices.members(plain)
     metadata = _metadata(plain, outer.get("metadata"))
     body = outer.get("request_body")
     if body is None or plain[body[0] : body[1]] == b"null":
         return Envelope(metadata, metadata.model or "")
-    inner = split.members(plain, body)
+    inner = slices.members(plain, body)
     shape = shape_of(inner)
     if shape is None or plain[inner[shape.key][0]] != ord("["):
         return Envelope(metadata, metadata.model or "")
     where = inner[shape.key]
-    items = split.elements(plain, where)
+    items = slices.elements(plain, where)
     odd = (i for i, (a, b) in enumerate(items) if plain is not data and data[a:b] != plain[a:b])
-    return Call(
+    return HookCall(
         data=data,
         metadata=metadata,
         body=body,
@@ -204,13 +198,13 @@ def _by_model(shape: Shape, data: bytes, start: int, end: int) -> bool:
     return shape.by_model(head.role or "", head.type or "")
 
 
-def _metadata(data: bytes, span: split.Span | None) -> Metadata:
+def _metadata(data: bytes, span: slices.Span | None) -> Metadata:
     if span is None or data[span[0] : span[1]] == b"null":
         return Metadata()
     return _METADATA.decode(data[span[0] : span[1]])
 
 
-def _string(call: Call, name: str) -> str:
+def _string(call: HookCall, name: str) -> str:
     span = call.members.get(name)
     if span is None:
         return ""

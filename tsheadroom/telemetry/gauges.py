@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tsheadroom.telemetry.series import Gauge
 
 if TYPE_CHECKING:
-    from tsheadroom.conversations import Conversations
+    from tsheadroom.conversations.ledger import Conversations
+    from tsheadroom.economy.windows import Windows
     from tsheadroom.workers import PoolStats
 
 
@@ -64,3 +65,9 @@ def of_conversations(conversations: Conversations) -> list[Gauge]:
             counter=True,
         ),
     ]
+
+
+def of_windows(windows: Windows) -> list[Gauge]:
+    """Conversations that would be too long without their forms."""
+    text = "Conversations that fit their model's window only as they are forwarded."
+    return [Gauge("tsheadroom_conversations_fitting_compressed_only", text, len(windows))]

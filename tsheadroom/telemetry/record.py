@@ -1,9 +1,15 @@
-"""The numbers of one hook call: what the -v line shows and the metrics count."""
+"""The numbers of one hook call, by value: what the -v line shows and the series count.
+
+A call is recorded once, when it has ended; nothing reads its numbers to decide anything.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from tsheadroom.telemetry.events import Event
 
 
 class Outcome(StrEnum):
@@ -29,43 +35,83 @@ REASONS = {
     Outcome.REJECT_ENCODING: "reject(encoding)",
 }
 
+# Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
+# saves is counted with a real tokenizer, by the worker.
+BYTES_PER_TOKEN = 4
 
-@dataclass(slots=True)
-class Summary:
-    """One call. Bytes are bytes, times are milliseconds, `slot` is -1 when no worker ran."""
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of a call between its first and its last byte. Times are milliseconds.
+
+    `slot` is -1 when no worker answered.
+    """
 
     outcome: Outcome = Outcome.PASSTHROUGH
-    encoding: str = ""  # the request body's Content-Encoding, "" for identity
     in_messages: int = 0
     in_bytes: int = 0  # JSON of the conversation as it came
     out_bytes: int = 0  # and as it leaves
-    wire_bytes: int = 0  # what arrived, before decoding
-    duration_ms: float = 0.0
-    read_ms: float = 0.0
-    plan_ms: float = 0.0  # split, hash, replay, check, store, splice, compress the answer
     wait_ms: float = 0.0  # for the event loop's turn, for a worker, and for its pipe
-    write_ms: float = 0.0
     worker_ms: float = 0.0
     slot: int = -1
     cold: bool = False
     model_limit: int = 0
     provider: str = ""
     model: str = ""
-    tokens_before: int = 0
     tokens_saved: int = 0
-    tokens_after: int = 0
-    notes: dict[str, int] = field(default_factory=dict)  # counted events, by name
+    events: Mapping[Event, int] = field(default_factory=dict)
+
+    def failed(self) -> Figures:
+        """The same call, when its answer could not be sent and the originals went out."""
+        return replace(self, outcome=Outcome.ERROR, out_bytes=self.in_bytes, tokens_saved=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One call that has ended. Bytes are bytes, times are milliseconds."""
+
+    figures: Figures = Figures()
+    encoding: str = ""  # the request body's Content-Encoding, "" for identity
+    wire_bytes: int = 0  # what arrived, before decoding
+    duration_ms: float = 0.0
+    read_ms: float = 0.0
+    plan_ms: float = 0.0  # split, hash, replay, check, store, splice, compress the answer
+    write_ms: float = 0.0
+    hung_up: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the call ended."""
+        return self.figures.outcome
+
+    @property
+    def tokens_before(self) -> int:
+        """Tokens of the conversation as it came, estimated."""
+        return self.figures.in_bytes // BYTES_PER_TOKEN
+
+    @property
+    def tokens_after(self) -> int:
+        """Tokens of the conversation as it left."""
+        return self.tokens_before - self.figures.tokens_saved
+
+    @property
+    def events(self) -> Mapping[Event, int]:
+        """What happened to the call, with the hang-up that ended it, if one did."""
+        events = self.figures.events
+        return {**events, Event.CALLER_HUNG_UP: 1} if self.hung_up else events
 
     def line(self) -> str:
         """The -v line, in the Go daemon's format: its readers parse it."""
+        known = self.figures
         label = f"request({self.encoding})" if self.encoding else "request"
         reason = REASONS[self.outcome]
         if self.outcome is Outcome.REJECT_ENCODING:
             return f"{label} wire_bytes={self.wire_bytes} read_ms={self.read_ms:.0f} -> {reason}"
         return (
-            f"{label} in_msgs={self.in_messages} in_bytes={self.in_bytes}"
-            f" out_bytes={self.out_bytes} wire_bytes={self.wire_bytes}"
+            f"{label} in_msgs={known.in_messages} in_bytes={known.in_bytes}"
+            f" out_bytes={known.out_bytes} wire_bytes={self.wire_bytes}"
             f" dur_ms={self.duration_ms:.0f} read_ms={self.read_ms:.0f}"
-            f" write_ms={self.write_ms:.0f} worker_ms={self.worker_ms:.0f} slot={self.slot}"
-            f" cold={'true' if self.cold else 'false'} model_limit={self.model_limit} -> {reason}"
+            f" write_ms={self.write_ms:.0f} worker_ms={known.worker_ms:.0f} slot={known.slot}"
+            f" cold={'true' if known.cold else 'false'} model_limit={known.model_limit}"
+            f" -> {reason}"
         )

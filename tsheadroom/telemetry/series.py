@@ -23,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from tsheadroom.telemetry.record import Outcome, Summary
+from tsheadroom.telemetry.record import Outcome, Record
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -164,32 +164,33 @@ class Metrics(Collector):
         """Requests in the hook now."""
         return self.inbound - self.inbound_done_count
 
-    def record(self, summary: Summary) -> None:
+    def record(self, record: Record) -> None:
         """Count one hook call that came to an end."""
+        figures = record.figures
         self.requests += 1
-        if summary.outcome in _FAILED:
+        if record.outcome in _FAILED:
             self.failed += 1
-        self.outcomes.add(summary.outcome)
-        self.providers.add(summary.provider)
-        self.models.add(summary.model)
-        self.tokens_before += summary.tokens_before
-        self.tokens_saved += summary.tokens_saved
-        self.tokens_after += summary.tokens_after
-        self.cold_starts += summary.cold
-        self.overhead.add(summary.duration_ms)
-        self._observe(summary)
-        for name, amount in summary.notes.items():
+        self.outcomes.add(record.outcome)
+        self.providers.add(figures.provider)
+        self.models.add(figures.model)
+        self.tokens_before += record.tokens_before
+        self.tokens_saved += figures.tokens_saved
+        self.tokens_after += record.tokens_after
+        self.cold_starts += figures.cold
+        self.overhead.add(record.duration_ms)
+        self._observe(record)
+        for name, amount in record.events.items():
             self.events.add(name, amount)
 
-    def _observe(self, summary: Summary) -> None:
-        self.duration.observe(summary.duration_ms / 1000)
-        phases = self.phases
-        phases["read"].observe(summary.read_ms / 1000)
-        phases["plan"].observe(summary.plan_ms / 1000)
-        phases["wait"].observe(summary.wait_ms / 1000)
-        phases["write"].observe(summary.write_ms / 1000)
-        if summary.slot >= 0:
-            phases["worker"].observe(summary.worker_ms / 1000)
+    def _observe(self, record: Record) -> None:
+        self.duration.observe(record.duration_ms / 1000)
+        phases, figures = self.phases, record.figures
+        phases["read"].observe(record.read_ms / 1000)
+        phases["plan"].observe(record.plan_ms / 1000)
+        phases["wait"].observe(figures.wait_ms / 1000)
+        phases["write"].observe(record.write_ms / 1000)
+        if figures.slot >= 0:
+            phases["worker"].observe(figures.worker_ms / 1000)
 
     def text(self) -> bytes:
         """All series in the text format."""

@@ -17,9 +17,13 @@ import msgspec
 from tsheadroom.child import protocol
 from tsheadroom.conversations import forms as decisions
 from tsheadroom.conversations.forms import Form, ProposedEdit, Refused, Target
+from tsheadroom.conversations.recognise import Status
+from tsheadroom.conversations.turn import Turn
 from tsheadroom.providers.prices import Price
 from tsheadroom.providers.shapes import Part, Slot
+from tsheadroom.telemetry.record import BYTES_PER_TOKEN
 from tsheadroom.texts import naming, numbering
+from tsheadroom.turns.items import Items
 
 # Turns that are expected to come, as a share of those that were: of 0.25 and 1, measured on
 # eighteen recorded conversations, 0.25 was better and breaks half as many prefixes.
@@ -29,7 +33,6 @@ ALWAYS_TURNS = 200
 MIN_TEXT = 400  # characters; the replacement takes about a hundred
 # Tools that show a file stop somewhere, usually at 2,000 lines: such a view may not be all of it.
 MAX_LINES = 2000
-BYTES_PER_TOKEN = 4
 
 _READS = frozenset(
     {"read", "read_file", "view", "str_replace_based_edit_tool", "str_replace_editor"}
@@ -53,13 +56,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What decides whether to rewrite. `price` is that of this very request."""
+    """What decides whether a rewrite pays. `price` is that of this very request."""
 
     policy: str  # cold, cost or always
     price: Price
     turns: int  # of the conversation so far
-    idle_s: float | None
     lossy: bool = False
+    protect_recent: int = 0  # the last items, which are not rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,50 @@ class _File:
     edits: list[int]
 
 
-def choose(view: View, terms: Terms, allowed: Callable[[int], bool]) -> list[Stale]:
+def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
+    """Replace superseded views of files, where that pays; how many were replaced.
+
+    Only history that is known to be as it was forwarded, and never before bound thinking.
+    """
+    call = items.call
+    if turn.status is not Status.CONTINUED or not turn.shared or call.odd:
+        return 0
+    recent = len(call.items) - terms.protect_recent
+    view = _view(turn, items)
+
+    def allowed(item: int) -> bool:
+        return item < recent and not turn.request.thinks_after(item)
+
+    chosen = choose(view, terms, turn.idle_s, allowed)
+    new = forms(chosen, view, items.canonical, items.names) if chosen else {}
+    if not new:
+        return 0
+    turn.rewrite(new, min(stale.item for stale in chosen))
+    return len(chosen)
+
+
+def _view(turn: Turn, items: Items) -> View:
+    """What was forwarded before."""
+    known, in_force = range(turn.shared), turn.forms
+    left = [decisions.forwarded(in_force.get(i), items.canonical(i)) for i in known]
+    return View(
+        sent=[items.parts(i, None) for i in known],
+        forwarded=[items.parts(i, in_force.get(i)) for i in known],
+        tokens=[len(item) / BYTES_PER_TOKEN for item in left],
+        forms={i: form for i, form in in_force.items() if i < turn.shared},
+    )
+
+
+def choose(
+    view: View, terms: Terms, idle_s: float | None, allowed: Callable[[int], bool]
+) -> list[Stale]:
     """The views to replace in this turn; none when it does not pay.
 
+    `idle_s` are seconds since the conversation was last forwarded, None where that is not known.
     `allowed` says of an item whether it may be rewritten at all.
     """
     price = terms.price
-    if terms.policy == "cold" and (terms.idle_s is None or terms.idle_s <= price.ttl_s):
+    if terms.policy == "cold" and (idle_s is None or idle_s <= price.ttl_s):
         return []
     found = [stale for stale in superseded(view, lossy=terms.lossy) if allowed(stale.item)]
     found.sort(key=lambda stale: stale.item, reverse=True)

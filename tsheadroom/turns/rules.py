@@ -1,127 +1,113 @@
-"""What applies to a call: whether it is touched, what may be decided, what workers are told."""
+"""What applies to one call, as one value that is made once: the settings, seen with the request.
+
+A setting that changes must not break a conversation that is under way: rules say what may be
+decided from now on, while what was forwarded in a form before is replayed in any case.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from tsheadroom.aperture.call import Call, Fingerprints
-from tsheadroom.conversations import Request, Status, Turn
-from tsheadroom.conversations import forms as decisions
-from tsheadroom.economy.billing import HOLDOUT
+from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.conversations import forms
+from tsheadroom.conversations.prefixes import Request
+from tsheadroom.providers import caching
 from tsheadroom.providers.prices import price_of
 from tsheadroom.settings import Settings
-from tsheadroom.turns import rewrites as plan
+from tsheadroom.telemetry.events import Event
+from tsheadroom.turns.rewrites import Terms
 
 # Settings that say when to compress; the rest says how, and goes to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
-# Where the provider itself may delete old items, nothing may point at them.
-_COMPACTION = b'"compaction"'
-# Blocks whose signature covers everything before them.
-_THINKING = (
-    b'"thinking"',
-    b'"redacted_thinking"',
-    b'"encrypted_content"',
-    b'"thoughtSignature"',
-    b'"thought_signature"',
-)
 
 
-def passed_by(call: Call, settings: Settings) -> str:
-    """Why a call goes on as it came, whatever is known of it; "" when it does not."""
-    if not call.items:
-        return "empty"
-    if settings.mode == "off":
-        return "mode_off"
-    return "bypassed" if call.metadata.bypassed else ""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be done to one call."""
+
+    request: Request  # how its conversation is found
+    passed_by: Event | None  # why it goes on as it came, whatever is known of it
+    left_alone: Event | None  # why no new form is made
+    is_turn: bool  # False: it only looks at the conversation, and nothing is recorded
+    observe: bool  # everything is worked out, and nothing sent
+    drain: bool  # forms are given up where the client broke the prefix itself
+    rewrite: Terms | None  # None: history is not rewritten
+    for_workers: Mapping[str, Any]  # what workers are told to do with the items
+
+    @classmethod
+    def of(cls, call: HookCall, digests: Digests, settings: Settings) -> Rules:
+        """The rules of a call under these settings."""
+        request = _request_of(call, digests, settings)
+        is_turn = caching.is_turn(call.metadata.url or "")
+        left_alone = _left_alone(call, request, settings, is_turn=is_turn)
+        return cls(
+            request=request,
+            passed_by=_passed_by(call, settings),
+            left_alone=left_alone,
+            is_turn=is_turn,
+            observe=settings.mode == "observe",
+            drain=settings.mode == "drain",
+            rewrite=None if left_alone else _terms(call, settings),
+            for_workers=_for_this_call(call, settings),
+        )
 
 
-def frozen(call: Call, request: Request, settings: Settings) -> str:
-    """Why no new form is made, as the name of a counter; "" when one may be.
-
-    What was forwarded in a form before is replayed all the same: a setting that changes must not
-    break a conversation that is under way.
-    """
-    if not call.metadata.is_turn:
-        return "not_a_turn"
-    if settings.mode in ("freeze", "drain"):
-        return f"mode_{settings.mode}"
-    if call.model in settings.exclude_models:
-        return "excluded_model"
-    if (call.metadata.login_name or "") in settings.exclude_callers:
-        return "excluded_caller"
-    return HOLDOUT if in_holdout(request, settings) else ""
-
-
-def in_holdout(request: Request, settings: Settings) -> bool:
-    """Whether a conversation belongs to the control group, by a hash of what it began with.
+def in_holdout(request: Request, percent: int) -> bool:
+    """True if a conversation belongs to the control group, by a hash of what it began with.
 
     All of what stands before the first answer: a first item alone is often the same for everybody.
     """
-    if not settings.holdout:
+    if not percent:
         return False
-    began = request.by_model.index(True) if True in request.by_model else len(request.by_model)
-    name = decisions.digest_of([request.scope, *request.digests[:began]])
-    return int.from_bytes(name[:4]) % 100 < settings.holdout
+    made = request.by_model
+    began = made.index(True) if True in made else len(made)
+    name = forms.digest_of([request.scope, *request.digests[:began]])
+    return int.from_bytes(name[:4]) % 100 < percent
 
 
-def request_of(call: Call, prints: Fingerprints, settings: Settings) -> Request:
-    """The part of a call that decides which conversation it continues."""
+def _passed_by(call: HookCall, settings: Settings) -> Event | None:
+    if not call.items:
+        return Event.EMPTY
+    if settings.mode == "off":
+        return Event.MODE_OFF
+    return Event.BYPASSED if call.metadata.bypassed else None
 
+
+def _left_alone(
+    call: HookCall, request: Request, settings: Settings, *, is_turn: bool
+) -> Event | None:
+    if not is_turn:
+        return Event.NOT_A_TURN
+    if settings.mode == "freeze":
+        return Event.MODE_FREEZE
+    if settings.mode == "drain":
+        return Event.MODE_DRAIN
+    if call.model in settings.exclude_models:
+        return Event.EXCLUDED_MODEL
+    if (call.metadata.login_name or "") in settings.exclude_callers:
+        return Event.EXCLUDED_CALLER
+    return Event.HOLDOUT if in_holdout(request, settings.holdout) else None
+
+
+def _request_of(call: HookCall, digests: Digests, settings: Settings) -> Request:
     def thinks_after(index: int) -> bool:
         start = call.items[index][0] if index < len(call.items) else call.conversation[1]
-        return any(call.data.find(mark, start, call.conversation[1]) >= 0 for mark in _THINKING)
+        return caching.thinks_after(call.data, start, call.conversation[1])
 
     return Request(
         scope=_scope(call.shape.key, call.metadata.login_name or "", settings.mode),
-        digests=prints.digests,
+        digests=digests.names,
         by_model=call.by_model,
-        has_prefix_cache=not _is_anthropic(call)
-        or call.has(b'"cache_control"')
-        or call.has(b'"thinking"')
-        or call.has(b'"redacted_thinking"'),
+        has_prefix_cache=caching.has_prefix_cache(
+            call.metadata.provider or "", call.model, call.data, *call.body
+        ),
         thinks_after=thinks_after,
     )
-
-
-def rewrite_terms(call: Call, turn: Turn, settings: Settings) -> plan.Terms | None:
-    """What a rewrite would cost here; None where none is allowed."""
-    price = price_of(call.metadata.provider or "", call.model)
-    if price is None or turn.status is not Status.CONTINUED or not turn.known:
-        return None
-    if price.binds_thinking and _thinks(call):
-        return None
-    return plan.Terms(
-        policy=settings.rewrite,
-        price=price.of_request(breakpoints=call.has(b'"cache_control"'), hour=call.has(b'"1h"')),
-        turns=sum(
-            made and not before
-            for before, made in zip([False, *call.by_model], call.by_model, strict=False)
-        ),
-        idle_s=turn.idle_s,
-        lossy=settings.lossy,
-    )
-
-
-@lru_cache(maxsize=8)
-def _for_workers(settings: Settings) -> dict[str, Any]:
-    config: dict[str, Any] = msgspec.to_builtins(settings)
-    return {name: value for name, value in config.items() if name not in _NOT_FOR_WORKERS}
-
-
-def worker_config(call: Call, settings: Settings) -> dict[str, Any]:
-    """What workers are told to do with the items of this call."""
-    config = _for_workers(settings)
-    if config["folds"] and ("context_management" in call.members or call.has(_COMPACTION)):
-        return {**config, "folds": False}
-    return config
-
-
-def _thinks(call: Call) -> bool:
-    span = call.members.get("thinking")
-    return span is not None and b'"disabled"' not in call.data[span[0] : span[1]]
 
 
 def _scope(key: str, login: str, mode: str) -> bytes:
@@ -130,5 +116,38 @@ def _scope(key: str, login: str, mode: str) -> bytes:
     return "\0".join((key, login, observed)).encode("utf-8", "surrogatepass")
 
 
-def _is_anthropic(call: Call) -> bool:
-    return "anthropic" in (call.metadata.provider or "").lower() or "claude" in call.model.lower()
+def _terms(call: HookCall, settings: Settings) -> Terms | None:
+    """None where no rewrite is allowed: by the settings, without a price, or before thinking."""
+    if settings.rewrite == "never":
+        return None
+    price = price_of(call.metadata.provider or "", call.model)
+    if price is None or (price.binds_thinking and _thinks(call)):
+        return None
+    made = call.by_model
+    return Terms(
+        policy=settings.rewrite,
+        price=price.of_request(
+            breakpoints=caching.has_breakpoints(call.data, *call.body),
+            hour=caching.asks_for_an_hour(call.data, *call.body),
+        ),
+        turns=sum(now and not before for before, now in zip([False, *made], made, strict=False)),
+        lossy=settings.lossy,
+        protect_recent=settings.protect_recent,
+    )
+
+
+def _thinks(call: HookCall) -> bool:
+    span = call.members.get("thinking")
+    return span is not None and b'"disabled"' not in call.data[span[0] : span[1]]
+
+
+@lru_cache(maxsize=8)
+def _for_workers(settings: Settings) -> dict[str, Any]:
+    config: dict[str, Any] = msgspec.to_builtins(settings)
+    return {name: value for name, value in config.items() if name not in _NOT_FOR_WORKERS}
+
+
+def _for_this_call(call: HookCall, settings: Settings) -> dict[str, Any]:
+    config = _for_workers(settings)
+    managed = caching.CONTEXT_MANAGEMENT in call.members or call.has(caching.COMPACTION_MARK)
+    return {**config, "folds": False} if config["folds"] and managed else config

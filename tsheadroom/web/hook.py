@@ -1,4 +1,4 @@
-"""The hook over HTTP: read the body within bounds, answer 200 whatever happens, print the line."""
+"""The hook over HTTP: answers 200 whatever happens, and records each call once, at its end."""
 
 from __future__ import annotations
 
@@ -6,69 +6,70 @@ import asyncio
 import logging
 import select
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from tsheadroom.aperture.answer import ALLOW
-from tsheadroom.conversations import Conversations
-from tsheadroom.errors import TsheadroomError
+from tsheadroom.offload import offload
 from tsheadroom.settings import SettingsStore
-from tsheadroom.telemetry.billed import BillingCollector
-from tsheadroom.telemetry.record import Outcome, Summary
-from tsheadroom.telemetry.series import Gauge, Metrics
-from tsheadroom.turns.turns import BYTES_PER_TOKEN, OFF_LOOP_BYTES, Answer, Compression, Workers
-from tsheadroom.web import codings as encoding
+from tsheadroom.telemetry.record import Figures, Outcome, Record
+from tsheadroom.telemetry.series import Metrics
+from tsheadroom.turns.turns import OpenTurn, Turns
+from tsheadroom.web import codings
+from tsheadroom.web.body import Received, receive
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 50 << 20  # bytes; Aperture's own bound on what it sends, and on what it takes back
 MIN_GZIP = 1024  # bytes; a smaller answer fits one packet either way
 
-
-# The other end was shut down or closed; Linux alone tells it before all data before it is read.
+# The other end was shut down or closed. Linux alone tells so while there is data to be read.
 _ENDED = getattr(select, "POLLRDHUP", 0)
-
-
-class BodyTooLarge(TsheadroomError):
-    """The request's body is over MAX_BODY."""
 
 
 @dataclass(frozen=True, slots=True)
 class HookOptions:
-    """How the hook speaks. `deadline` is in seconds."""
+    """How the hook speaks; `verbose` is where its lines go, None for nowhere."""
 
     verbose: TextIO | None
     gzip_response: bool
     accept_compressed: bool
-    deadline: float
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call between its first and its last byte. Moments are seconds of a running clock."""
+
+    started: float
+    received: Received = field(default_factory=Received)
+    turn: OpenTurn | None = None
+    failed: bool = False  # inside: what the turn had is not what was answered
+    answered: float = 0.0  # when the answer was ready
+    ended: float = 0.0
+    hung_up: bool = False
 
 
 class Hook:
     """The handler of every path that is no page."""
 
     def __init__(
-        self,
-        *,
-        conversations: Conversations,
-        pool: Workers,
-        settings: SettingsStore,
-        metrics: Metrics,
-        options: HookOptions,
+        self, *, turns: Turns, settings: SettingsStore, metrics: Metrics, options: HookOptions
     ) -> None:
         """All parts are owned by the caller."""
-        self._compression = Compression(conversations, pool, deadline=options.deadline)
+        self._turns = turns
         self._settings = settings
         self._metrics = metrics
         self._options = options
-        metrics.registry.register(BillingCollector(self._compression.billing))
-        metrics.watch(self._gauges)
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, count it, print its line."""
         self._metrics.inbound_start()
+        self._open += 1
+        self._idle.clear()
         try:
             if request.method != "POST":
                 return web.Response(
@@ -77,91 +78,61 @@ class Hook:
             return await self._post(request)
         finally:
             self._metrics.inbound_done()
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
 
-    async def close(self) -> None:
-        """Wait for decisions under way."""
-        await self._compression.close()
+    async def drained(self) -> None:
+        """Wait until no request is open."""
+        await self._idle.wait()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
-        started = time.perf_counter()
-        summary = Summary()
+        call = _Call(time.perf_counter())
         try:
-            return await self._answered(request, summary, started)
+            return await self._respond(request, call)
         except asyncio.CancelledError:
-            summary.notes["caller_hung_up"] = 1
+            call.hung_up = True
             raise
         finally:
-            self._finish(summary, started)
+            call.ended = time.perf_counter()
+            if call.turn is None:
+                self._record(call, Figures(outcome=call.received.failure or Outcome.PASSTHROUGH))
+            else:
+                call.turn.when_ended(lambda figures: self._record(call, figures))
 
-    async def _answered(
-        self, request: web.Request, summary: Summary, started: float
-    ) -> web.StreamResponse:
+    async def _respond(self, request: web.Request, call: _Call) -> web.StreamResponse:
         """Answer one call; whatever goes wrong on our side, the answer is `allow`."""
         try:
-            body = await self._body(request, summary, started)
-            with self._compression.delivery() as delivery:
-                answer = await self._compression.answer(
-                    body, self._settings.current, summary, delivery
-                )
-                response = await self._coded(request, answer)
-                self._planned(summary, started)
-                if await self._write(request, response, summary):
-                    delivery.arrived()
-                # aiohttp sends what was not begun: to who closed only one direction, say.
-                return response if response.prepared else self._allow()
-        except encoding.UnsupportedEncoding as why:
-            summary.outcome = Outcome.REJECT_ENCODING
-            log.warning("rejecting a request: %s", why)
-            response = self._unsupported()
-        except encoding.DecodeFailed as why:
-            summary.outcome = Outcome.DECODE_ERROR
-            log.warning("request body could not be decoded; allowing: %s", why)
-            response = self._allow()
-        except (BodyTooLarge, ClientPayloadError, HttpProcessingError, ConnectionError) as why:
-            summary.outcome = Outcome.READ_ERROR
-            log.warning("request body could not be read; allowing: %s", why)
-            response = self._allow()
-            response.force_close()  # the rest of the body is still on its way
+            call.received = await receive(request)
+            if call.received.failure is not None:
+                return await self._refuse(request, call, call.received.failure)
+            call.turn = self._turns.open(call.received.data, self._settings.current)
+            with call.turn as turn:
+                response = await self._coded(request, await turn.answer())
+                if await self._write(request, response, call):
+                    turn.arrived()
         except Exception:
             # A defect of ours. The caller's request goes on as if there were no hook.
-            summary.outcome = Outcome.ERROR
             log.exception("request failed inside; allowing")
+            call.failed = True
             response = self._allow()
-        self._planned(summary, started)
-        await self._write(request, response, summary)
+            await self._write(request, response, call)
+        # aiohttp sends what was not begun: to a caller that closed only one direction, say.
+        return response if response.prepared else self._allow()
+
+    async def _refuse(self, request: web.Request, call: _Call, why: Outcome) -> web.StreamResponse:
+        response = self._unsupported() if why is Outcome.REJECT_ENCODING else self._allow()
+        if why is Outcome.READ_ERROR:
+            response.force_close()  # the rest of the body is still on its way
+        await self._write(request, response, call)
         return response
 
-    async def _body(self, request: web.Request, summary: Summary, started: float) -> bytes:
-        parts: list[bytes] = []
-        try:
-            if (request.content_length or 0) > MAX_BODY:
-                raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-            while chunk := await request.content.readany():
-                parts.append(chunk)
-                summary.wire_bytes += len(chunk)
-                if summary.wire_bytes > MAX_BODY:
-                    raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-        finally:
-            summary.read_ms = _since(started)
-        body = b"".join(parts)
-        coding = request.headers.get("Content-Encoding")
-        if not coding:
-            return body
-        summary.encoding = encoding.coding_of(coding)
-        if len(body) < OFF_LOOP_BYTES // 8:  # text grows about eightfold
-            return encoding.decode_body(body, coding, MAX_BODY)
-        return await asyncio.to_thread(encoding.decode_body, body, coding, MAX_BODY)
-
-    async def _coded(self, request: web.Request, answer: Answer) -> web.Response:
-        body = answer.body
+    async def _coded(self, request: web.Request, body: bytes) -> web.Response:
         headers = self._headers()
         wanted = self._options.gzip_response and len(body) >= MIN_GZIP
-        if wanted and encoding.accepts_gzip(request.headers.get("Accept-Encoding")):
+        if wanted and codings.accepts_gzip(request.headers.get("Accept-Encoding")):
             headers["Content-Encoding"] = "gzip"
-            if len(body) < OFF_LOOP_BYTES:
-                body = encoding.encode_gzip(body)
-            else:
-                body = await asyncio.to_thread(encoding.encode_gzip, body)
+            body = await offload(len(body), codings.encode_gzip, body)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     def _allow(self) -> web.Response:
@@ -169,12 +140,17 @@ class Hook:
 
     def _unsupported(self) -> web.Response:
         # Advertised even when that is switched off: a 415 must say what is understood.
-        headers = {"Accept-Encoding": encoding.ACCEPT_ENCODING}
+        headers = {"Accept-Encoding": codings.ACCEPT_ENCODING}
         return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
 
-    async def _write(self, request: web.Request, response: web.Response, summary: Summary) -> bool:
+    def _headers(self) -> dict[str, str]:
+        if not self._options.accept_compressed:
+            return {}
+        return {"Accept-Encoding": codings.ACCEPT_ENCODING}
+
+    async def _write(self, request: web.Request, response: web.Response, call: _Call) -> bool:
         """Send the response; True when the caller took all of it."""
-        started = time.perf_counter()
+        call.answered = time.perf_counter()
         transport = request.transport
         sent = False
         try:
@@ -189,36 +165,29 @@ class Hook:
             pass
         except Exception:
             log.exception("the answer could not be written")  # part of it may be out already
-        finally:
-            summary.write_ms = _since(started)
         if not sent:
-            summary.notes["caller_hung_up"] = 1
+            call.hung_up = True
             response.force_close()
         return sent
 
-    def _planned(self, summary: Summary, started: float) -> None:
-        spent = summary.read_ms + summary.wait_ms + summary.worker_ms
-        summary.plan_ms = max(0.0, _since(started) - spent)
-
-    def _gauges(self) -> list[Gauge]:
-        text = "Conversations that fit their model's window only as they are forwarded."
-        fit = float(len(self._compression.windows))
-        return [Gauge("tsheadroom_conversations_fitting_compressed_only", text, fit)]
-
-    def _headers(self) -> dict[str, str]:
-        if not self._options.accept_compressed:
-            return {}
-        return {"Accept-Encoding": encoding.ACCEPT_ENCODING}
-
-    def _finish(self, summary: Summary, started: float) -> None:
-        summary.duration_ms = _since(started)
-        if summary.outcome is not Outcome.READ_ERROR and summary.in_bytes:
-            summary.tokens_before = summary.in_bytes // BYTES_PER_TOKEN
-            summary.tokens_after = summary.tokens_before - summary.tokens_saved
-        self._metrics.record(summary)
+    def _record(self, call: _Call, figures: Figures) -> None:
+        answered = call.answered or call.ended
+        read_ms = call.received.read_ms
+        spent = read_ms + figures.wait_ms + figures.worker_ms
+        record = Record(
+            figures=figures.failed() if call.failed else figures,
+            encoding=call.received.encoding,
+            wire_bytes=call.received.wire_bytes,
+            duration_ms=(call.ended - call.started) * 1e3,
+            read_ms=read_ms,
+            plan_ms=max(0.0, (answered - call.started) * 1e3 - spent),
+            write_ms=(call.ended - call.answered) * 1e3 if call.answered else 0.0,
+            hung_up=call.hung_up,
+        )
+        self._metrics.record(record)
         out = self._options.verbose
         if out is not None:
-            out.write(summary.line() + "\n")
+            out.write(record.line() + "\n")
             out.flush()
 
 
@@ -233,7 +202,3 @@ def _has_hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), _ENDED)
     return bool(poll.poll(0))
-
-
-def _since(moment: float) -> float:
-    return (time.perf_counter() - moment) * 1e3

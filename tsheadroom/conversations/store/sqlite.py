@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
 import msgspec
 import zstandard
 
-from tsheadroom.conversations.forms import Form
-from tsheadroom.errors import TsheadroomError
+from tsheadroom.conversations.store import Forms, Line, Record, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -64,31 +64,20 @@ FROM down WHERE length = ? AND delivered LIMIT ?
 """
 
 P = ParamSpec("P")
-Forms = dict[int, Form]
 _FORMS = msgspec.msgpack.Decoder(Forms)
 
 
-class StoreError(TsheadroomError):
-    """The decisions on disk cannot be opened."""
+_Write = tuple[str, tuple[object, ...]]
 
 
-class Record(msgspec.Struct, frozen=True):
-    """One turn. `digests` and `forms` are of the items from `parent`'s end on."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    """What becomes of a stored turn; None: it is deleted."""
 
-    chain: bytes
-    parent: bytes | None
-    family: bytes
-    length: int
-    digests: bytes
-    forms: Forms
-    delivered: bool = True
+    apply: Callable[[Record], Record | None]
 
 
-Line = list[Record]
-"""The turns of one conversation from its start to one of its requests."""
-
-
-class Store:
+class SqliteStore:
     """The table, in one directory. One thread reads and one writes; callers get futures."""
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
@@ -96,9 +85,10 @@ class Store:
         self._path = directory / FILE_NAME
         self.clock = clock
         self._reader = self._open()
-        # Marks that are not on disk yet: nobody waits for these, so a reader may come before them.
-        self._marks: dict[bytes, tuple[Future[None], bool]] = {}
-        self._lock = threading.Lock()  # of the marks, and of the queue's end
+        # Changes to turns that are on disk, by prefix, until they are written: nobody waits for
+        # these, so a reader may come before them.
+        self._changes: dict[bytes, list[_Change]] = {}
+        self._lock = threading.Lock()  # of the changes, and of the queue's end
         self._closed = False
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="decisions-read")
         self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
@@ -126,6 +116,9 @@ class Store:
             raise StoreError(f"decisions could not be read: {error}") from error
 
     def _longest(self, chains: Sequence[bytes]) -> list[Line]:
+        with self._lock:
+            gone = [chain for chain, changes in self._changes.items() if _is_gone(changes)]
+        chains = [chain for chain in chains if chain not in gone]
         best: tuple[int, bytes] | None = None
         for batch in _batches(chains, _IN_QUERY):
             marks = ",".join("?" * len(batch))
@@ -143,55 +136,79 @@ class Store:
 
     def _line(self, chain: bytes) -> Line:
         """The turns from the conversation's start to this one."""
-        # Marks are looked at before and after: one that is written, and so forgotten, while the
+        # Changes are looked at before and after: one that is written, and so forgotten, while the
         # rows are read stands in one of the two.
-        with self._lock:
-            marks = {marked: delivered for marked, (_, delivered) in self._marks.items()}
+        before = self._unwritten()
         rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
-        with self._lock:
-            marks |= {marked: delivered for marked, (_, delivered) in self._marks.items()}
+        changes = before | self._unwritten()
         unpack = zstandard.ZstdDecompressor().decompress
-        return [
-            Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, marks.get(c, bool(ok)))
-            for c, p, f, n, d, z, ok in rows
-        ]
+        line = []
+        for c, p, f, n, d, z, ok in rows:
+            record = Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, bool(ok))
+            for change in changes.get(c, ()):
+                record = change.apply(record) or record
+            line.append(record)
+        return line
 
-    def costly(self) -> list[bytes]:
+    def _unwritten(self) -> dict[bytes, list[_Change]]:
+        with self._lock:
+            return {chain: list(changes) for chain, changes in self._changes.items()}
+
+    def quarantined(self) -> list[bytes]:
         """Digests of items that killed or outlived a worker, the newest last."""
         return [row[0] for row in self._reader.execute("SELECT digest FROM costly ORDER BY at")]
 
     def save(self, record: Record) -> Future[None]:
         """Write a turn; the future is done when it is durable."""
+        return self._submit(*self._insert(record))
+
+    def _insert(self, record: Record) -> _Write:
         forms = None
         if record.forms:
             pack = zstandard.ZstdCompressor(_LEVEL).compress
             forms = pack(msgspec.msgpack.encode(record.forms))
-        return self._submit(
+        return (
             "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)",
             (record.chain, record.parent, record.family, record.length, record.digests, forms,
              record.delivered, int(self.clock())),
         )  # fmt: skip
 
-    def mark(self, chain: bytes, *, delivered: bool) -> Future[None]:
-        """Note whether a turn's answer arrived."""
-        written = self._submit("UPDATE turn SET delivered = ? WHERE chain = ?", (delivered, chain))
+    def mark(self, chain: bytes, *, arrived: bool) -> None:
+        """Note whether a turn's answer arrived. Like `save_again` and `delete` it counts at once
+        for whoever reads, and is on disk soon."""
+        change = _Change(lambda record: msgspec.structs.replace(record, delivered=arrived))
+        self._change(chain, change, "UPDATE turn SET delivered = ? WHERE chain = ?",
+                     (arrived, chain))  # fmt: skip
+
+    def save_again(self, record: Record) -> None:
+        """Write a turn anew whose decision was taken back."""
+        self._change(record.chain, _Change(lambda _: record), *self._insert(record))
+
+    def delete(self, chain: bytes) -> None:
+        """Forget a turn that nothing builds on."""
+        gone = _Change(lambda _: None)
+        self._change(chain, gone, "DELETE FROM turn WHERE chain = ?", (chain,))
+
+    def _change(self, chain: bytes, change: _Change, sql: str, values: tuple[object, ...]) -> None:
         with self._lock:
-            self._marks[chain] = written, delivered
-        written.add_done_callback(lambda _: self._forget(chain, written))
-        return written
+            self._changes.setdefault(chain, []).append(change)
+        self._submit(sql, values).add_done_callback(lambda _: self._written(chain, change))
 
-    def _forget(self, chain: bytes, written: Future[None]) -> None:
-        with self._lock:  # the writer's thread calls this, while the loop may mark it anew
-            if self._marks.get(chain, (None, False))[0] is written:
-                del self._marks[chain]
+    def _written(self, chain: bytes, change: _Change) -> None:
+        """The writer's thread calls this, while the loop may change the same turn again."""
+        with self._lock:
+            changes = self._changes[chain]
+            changes.remove(change)
+            if not changes:
+                del self._changes[chain]
 
-    def avoid(self, digest: bytes) -> Future[None]:
+    def quarantine(self, digest: bytes) -> Future[None]:
         """Note an item that must not be processed again."""
         return self._submit(
             "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
         )
 
-    def forget_avoided(self, before: float) -> Future[None]:
+    def release_quarantined(self, before: float) -> Future[None]:
         """Give items another chance that cost a worker before this time (seconds since 1970)."""
         return self._submit("DELETE FROM costly WHERE at < ?", (int(before),))
 
@@ -327,15 +344,17 @@ class Store:
             yield batch
 
 
-_Write = tuple[str, tuple[object, ...]]
-
-
 def _resolve(batch: Sequence[tuple[_Write, Future[None]]], error: sqlite3.Error | None) -> None:
     for _, future in batch:
         if error is None:
             future.set_result(None)
         else:
             future.set_exception(StoreError(f"decisions could not be written: {error}"))
+
+
+def _is_gone(changes: Sequence[_Change]) -> bool:
+    nothing = Record(b"", None, b"", 0, b"", {})
+    return changes[-1].apply(nothing) is None
 
 
 def _batches(all_: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:

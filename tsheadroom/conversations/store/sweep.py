@@ -10,7 +10,8 @@ import heapq
 import logging
 import sqlite3
 
-from tsheadroom.conversations.store.sqlite import Store, StoreError
+from tsheadroom.conversations.store import StoreError
+from tsheadroom.conversations.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _OLDEST = 5_000  # conversations that one sweep chooses from, to stay below the 
 _WRITE_SECONDS = 60.0  # a writer that takes longer for a few rows has other troubles
 
 
-def sweep(store: Store, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTES) -> None:
+def sweep(store: SqliteStore, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTES) -> None:
     """Forget what did not go on for `max_age` seconds, then the oldest beyond `max_bytes`.
 
     Blocks until it is done; to be called in a thread. Raises StoreError.
@@ -35,8 +36,8 @@ def sweep(store: Store, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTE
         raise StoreError(f"decisions could not be read: {error}") from error
 
 
-def _sweep(store: Store, cutoff: int, max_bytes: int) -> None:
-    store.forget_avoided(cutoff).result(_WRITE_SECONDS)
+def _sweep(store: SqliteStore, cutoff: int, max_bytes: int) -> None:
+    store.release_quarantined(cutoff).result(_WRITE_SECONDS)
     gone = 0
     for family, last, turns in store.families(_SLICE):
         if last < cutoff:
@@ -48,7 +49,7 @@ def _sweep(store: Store, cutoff: int, max_bytes: int) -> None:
         log.info("old conversations forgotten conversations=%d bytes=%d", gone, store.size())
 
 
-def _shrink(store: Store, wanted: int) -> int:
+def _shrink(store: SqliteStore, wanted: int) -> int:
     """Forget the conversations that rest for longest, until so many bytes are left."""
     oldest = heapq.nsmallest(_OLDEST, ((last, f, n) for f, last, n in store.families(_SLICE)))
     for gone, (last, family, turns) in enumerate(oldest):
@@ -58,6 +59,6 @@ def _shrink(store: Store, wanted: int) -> int:
     return len(oldest)
 
 
-def _forget(store: Store, family: bytes, last: int, turns: int) -> None:
+def _forget(store: SqliteStore, family: bytes, last: int, turns: int) -> None:
     for _ in range(0, turns, _TURNS_AT_ONCE):
         store.forget(family, last, _TURNS_AT_ONCE).result(_WRITE_SECONDS)

@@ -1,0 +1,44 @@
+"""What of a request's bytes a provider's cache and signatures depend on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsheadroom.providers import caching
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/v1/messages", True),
+        ("", True),
+        ("/v1/messages/count_tokens", False),
+        ("/v1beta/models/gemini-3:countTokens", False),
+        ("/v1/responses/input_tokens", False),
+    ],
+)
+def test_token_counting_is_no_turn(url: str, expected: bool) -> None:
+    assert caching.is_turn(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "body", "expected"),
+    [
+        ("openai", "gpt-5", b"{}", True),
+        ("anthropic", "x", b"{}", False),
+        ("corp", "claude-opus-4-6", b"{}", False),
+        ("anthropic", "x", b'{"cache_control":{}}', True),
+        ("anthropic", "x", b'{"type":"redacted_thinking"}', True),
+        ("anthropic", "x", b'{"thinking":{}}', True),
+    ],
+)
+def test_what_has_a_prefix_to_protect(
+    provider: str, model: str, body: bytes, expected: bool
+) -> None:
+    assert caching.has_prefix_cache(provider, model, body, 0, len(body)) is expected
+
+
+def test_thinking_is_looked_for_from_a_place_on() -> None:
+    body = b'[{"type":"thinking"},{"type":"text"}]'
+    assert caching.thinks_after(body, 0, len(body))
+    assert not caching.thinks_after(body, body.index(b"text"), len(body))

@@ -1,0 +1,86 @@
+"""The names of a request's prefixes, by which a conversation is found again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tsheadroom.aperture.digests import DIGEST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The part of a hook call that decides which conversation it continues.
+
+    `scope` separates what must not share forms (callers, body shapes, modes). `digests` and
+    `by_model` have one entry an item: its name, and whether the model made it.
+    """
+
+    scope: bytes
+    digests: Sequence[bytes]
+    by_model: Sequence[bool]
+    has_prefix_cache: bool = True  # False: nothing at the provider depends on old items
+    thinks_after: Callable[[int], bool] = lambda _: True  # a thinking block at or after an item
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @property
+    def newest_answer(self) -> int:
+        """Where the model's newest answer begins: the length of the request that it answers.
+
+        0 when the conversation has no answer yet.
+        """
+        at = len(self.by_model)
+        while at and not self.by_model[at - 1]:
+            at -= 1
+        while at and self.by_model[at - 1]:
+            at -= 1
+        return at
+
+
+class Prefixes:
+    """The names of one request's prefixes: BLAKE2b over the scope and the digests of the items.
+
+    Only where a request can have ended, because only there anything is ever recorded.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._seed = request.scope
+        self._digests, by_model = request.digests, request.by_model
+        self.joined = b"".join(request.digests)
+        last = max((i for i, made in enumerate(by_model) if made), default=-1)
+        running = hashlib.blake2b(self._seed, digest_size=DIGEST_BYTES)
+        self._at: dict[int, bytes] = {}  # length -> name
+        for index, item in enumerate(self._digests):
+            if index and (index > last or (by_model[index] and not by_model[index - 1])):
+                self._at[index] = running.copy().digest()
+            running.update(item)
+        self._at[len(self._digests)] = running.digest()
+
+    @property
+    def whole(self) -> bytes:
+        """The name of the whole request."""
+        return self._at[len(self._digests)]
+
+    def of(self, length: int) -> bytes:
+        """The name of the first `length` items."""
+        known = self._at.get(length)
+        if known is None:
+            joined = self.joined[: length * DIGEST_BYTES]
+            known = self._at[length] = name_of(self._seed, joined)
+        return known
+
+    def longest_first(self) -> Iterator[tuple[int, bytes]]:
+        """Every (length, name) at which a request can have ended, the whole request first."""
+        return iter(sorted(self._at.items(), reverse=True))
+
+    def longer_than(self, length: int) -> list[bytes]:
+        """The names of the prefixes of more than `length` items, the longest first."""
+        return [name for at, name in self.longest_first() if at > length]
+
+
+def name_of(scope: bytes, joined: bytes) -> bytes:
+    """The name of the items with these concatenated digests."""
+    return hashlib.blake2b(scope + joined, digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,156 @@
+"""What a request is to what is known of its conversation: the table of the law of forms.
+
+| what the request shares with its branch | status | forms replayed | may be decided |
+|---|---|---|---|
+| nothing; no answer in it / an answer in it | new / unknown | none | after the last answer |
+| all of it, asked before | repeated | all | nothing |
+| up to the last answer, which was made from our view | continued | the shared part | after it |
+| less, and a sibling explains the answer by edits | edited | the sibling's shared part | the rest |
+| less, unexplained | gap | none | after the last answer |
+
+Each row is a function without side effects. `docs/prompt-cache.md` says why the rows are as they
+are. Where nothing at the provider depends on old items, "new" and "edited" may decide all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tsheadroom.conversations.branches import Branch
+from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.prefixes import Prefixes, Request
+
+
+class Status(StrEnum):
+    """What a request is to what is known."""
+
+    NEW = "new"  # nothing known, and no answer yet: a conversation begins
+    CONTINUED = "continued"
+    REPEATED = "repeated"  # the same request again
+    EDITED = "edited"  # the client changed an item that had been forwarded
+    GAP = "gap"  # answers whose requests went past this daemon, or whose forms got lost
+    UNKNOWN = "unknown"  # begun before this daemon, or forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """One row's answer. Indexes are of the request's items."""
+
+    status: Status
+    branch: Branch | None = None  # that the request goes on from
+    shared: int = 0  # leading items that it shares with the branch
+    forms: Mapping[int, Form] = field(default_factory=dict)  # in force
+    undecided: tuple[int, ...] = ()  # items that may get a form now
+    intact: int = 0  # leading items that the provider has seen as they are forwarded now
+    must_store: bool = False  # a decision to leave alone that has to outlive this process
+
+
+def recognise(request: Request, branch: Branch | None, shared: int) -> Recognised | None:
+    """The first four rows; None when the branch does not explain the newest answer by itself.
+
+    Then a sibling may (`edited`), or it is a `gap`.
+    """
+    newest = request.newest_answer
+    if branch is None or not shared:
+        return unknown(request)
+    if branch.request_within(len(request)) == len(request) <= shared:
+        return repeated(request, branch)
+    if not newest or made_from_our_view(branch, shared, newest):
+        return continued(request, branch, shared)
+    return None
+
+
+def unknown(request: Request) -> Recognised:
+    """Nothing is known: old items went out as the client sent them, and stay so."""
+    newest = request.newest_answer
+    return Recognised(
+        Status.UNKNOWN if newest else Status.NEW,
+        undecided=_after(request, newest if request.has_prefix_cache else 0),
+        intact=newest,
+    )
+
+
+def repeated(request: Request, branch: Branch) -> Recognised:
+    """The same request again gets the same bytes again."""
+    length = len(request)
+    forms = _forms_within(branch, length)
+    return Recognised(Status.REPEATED, branch, length, forms, intact=length)
+
+
+def continued(request: Request, branch: Branch, shared: int) -> Recognised:
+    """What was forwarded is replayed, and what follows it is new."""
+    first = max(shared, request.newest_answer)
+    return Recognised(
+        Status.CONTINUED,
+        branch,
+        shared,
+        _forms_within(branch, shared),
+        _after(request, first),
+        shared,
+    )
+
+
+def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
+    """The client changed an item itself: the provider's prefix ends there whatever we do.
+
+    What follows may be decided anew, unless thinking there still binds what stands before it.
+    """
+    shared = branch.shared(prefixes.joined)
+    binding = request.has_prefix_cache and request.thinks_after(shared)
+    first = max(shared, request.newest_answer) if binding else shared
+    return Recognised(
+        Status.EDITED,
+        branch,
+        shared,
+        _forms_within(branch, shared),
+        _after(request, first),
+        shared,
+    )
+
+
+def gap(request: Request, branch: Branch) -> Recognised:
+    """The originals went out instead of forms: they are the newest view, so forms end here.
+
+    If the branch has forms on disk, the gap must be there as well: a restart would find them.
+    """
+    newest = request.newest_answer
+    return Recognised(
+        Status.GAP,
+        undecided=_after(request, newest),
+        intact=newest,
+        must_store=bool(branch.forms),
+    )
+
+
+def made_from_our_view(branch: Branch, shared: int, newest: int) -> bool:
+    """True if the model's last answer was made from what was forwarded along this branch.
+
+    A branch that holds the answer itself was forwarded with it, as it is: whatever happened since
+    to a repetition of the answered request, the answer was made from this view.
+    """
+    return shared > newest or (shared == newest and branch.answered(newest))
+
+
+def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) -> bool:
+    """True if this branch led to the newest answer, and only edited items tell them apart.
+
+    `shared` are the items that the request shares with the branch that it was found by.
+    """
+    newest = request.newest_answer
+    common = branch.shared(prefixes.joined)
+    if not branch.answered(newest) or not len(branch) > common >= shared:
+        return False
+    # Where an answer differs it was another one, and made from another branch.
+    same_answer = len(branch) <= newest or branch.holds(newest, request.digests[newest])
+    return same_answer and not request.by_model[common]
+
+
+def _forms_within(branch: Branch, length: int) -> dict[int, Form]:
+    return {i: form for i, form in branch.forms.items() if i < length}
+
+
+def _after(request: Request, first: int) -> tuple[int, ...]:
+    """The items from `first` on that the model did not make."""
+    return tuple(i for i in range(first, len(request)) if not request.by_model[i])

@@ -1,0 +1,61 @@
+"""What is expected of forwarded calls, and what Aperture says they were billed: one account."""
+
+from __future__ import annotations
+
+from tsheadroom.aperture.call import Envelope, HookCall, Metadata
+from tsheadroom.economy.billing import Billing, Forecast, read_bill
+from tsheadroom.economy.windows import Windows
+from tsheadroom.providers.prices import price_of
+from tsheadroom.telemetry.record import BYTES_PER_TOKEN
+
+
+class Account:
+    """Forecasts and bills of one daemon."""
+
+    def __init__(self) -> None:
+        self.billing = Billing()
+        self.windows = Windows()
+
+    def is_bill(self, metadata: Metadata, *, has_body: bool) -> bool:
+        """True if this tells of an answered request, whatever else it carries."""
+        bill = read_bill(bytes(metadata.estimated_cost))
+        if bill is None:
+            return False
+        return not has_body or self.billing.is_event(metadata.request_id, bill)
+
+    def billed(self, called: HookCall | Envelope) -> bool:
+        """Count a bill; False when it was counted before. Only for what `is_bill` says is one."""
+        metadata = called.metadata
+        bill = read_bill(bytes(metadata.estimated_cost))
+        assert bill is not None
+        provider, request_id = metadata.provider or "", metadata.request_id or ""
+        return self.billing.billed(request_id, provider, called.model, bill)
+
+    def forwarded(
+        self, call: HookCall, name: str, arm: str, known: int, grown_by: int, saved: int
+    ) -> None:
+        """A call went out, in the conversation `name`.
+
+        `known` are its leading items that the provider has seen as they are forwarded now;
+        `grown_by` are bytes (negative when it got shorter), `saved` tokens.
+        """
+        provider, model = call.metadata.provider or "", call.model
+        came = call.conversation[1] - call.conversation[0]
+        left = came + grown_by
+        before = call.items[known - 1][1] - call.conversation[0] if known else 0
+        cached = before * left // max(1, came)
+        self.billing.forwarded(
+            call.metadata.request_id or "",
+            Forecast(
+                provider=provider,
+                model=model,
+                arm=arm,
+                cached_tokens=cached // BYTES_PER_TOKEN,
+                new_tokens=(left - cached) // BYTES_PER_TOKEN,
+                saved_tokens=saved,
+            ),
+        )
+        price = price_of(provider, model)
+        body = (call.body[1] - call.body[0]) // BYTES_PER_TOKEN
+        window = price.window if price else 0
+        self.windows.seen(name, window, body, body + grown_by // BYTES_PER_TOKEN)

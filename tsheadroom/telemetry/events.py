@@ -1,0 +1,65 @@
+"""What can happen to a call or to an item of it, by the name under which it is counted.
+
+Each is a value of the label `event` of `tsheadroom_events_total`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """One kind of event."""
+
+    # What the request is to what is known of its conversation.
+    TURN_NEW = "turn_new"
+    TURN_CONTINUED = "turn_continued"
+    TURN_REPEATED = "turn_repeated"
+    TURN_EDITED = "turn_edited"
+    TURN_GAP = "turn_gap"
+    TURN_UNKNOWN = "turn_unknown"
+
+    # Why a call goes on as it came, or why no new form is made for it.
+    EMPTY = "empty"
+    MODE_OFF = "mode_off"
+    BYPASSED = "bypassed"
+    NOT_A_TURN = "not_a_turn"
+    MODE_FREEZE = "mode_freeze"
+    MODE_DRAIN = "mode_drain"
+    EXCLUDED_MODEL = "excluded_model"
+    EXCLUDED_CALLER = "excluded_caller"
+    HOLDOUT = "holdout"
+
+    # What went wrong. The caller's request goes on in every case.
+    OVERLOADED = "overloaded"
+    CALLER_HUNG_UP = "caller_hung_up"
+    HISTORY_UNREADABLE = "history_unreadable"
+    DECISION_NOT_DURABLE = "decision_not_durable"
+    WORKER_MISSING = "worker_NoWorker"
+    WORKER_BUSY = "worker_PoolBusy"
+    WORKER_CLOSED = "worker_PoolClosed"
+    WORKER_FAILED = "worker_WorkerFailed"
+    WORKER_LATE = "worker_TimeoutError"
+    WORKER_LOST_ITS_BASE = "worker_UnknownBase"
+
+    # What became of forms.
+    FORMS_REFUSED = "forms_refused"
+    FORMS_NOT_SPLICED = "forms_not_spliced"
+    NOT_SMALLER = "not_smaller"
+    IMITATION = "imitation"
+    FOLDS_OFF = "folds_off"
+    REWRITES = "rewrites"
+    REWRITTEN_VIEWS = "rewritten_views"
+    OBSERVED_TOKENS_SAVED = "observed_tokens_saved"
+
+    # Post-response events that Aperture sent.
+    BILL = "bill"
+    BILL_REPEATED = "bill_repeated"
+
+    @classmethod
+    def named(cls, name: str) -> Event | None:
+        """The event of this name; None for a name that nothing here counts."""
+        return _BY_NAME.get(name)
+
+
+_BY_NAME = {str(event): event for event in Event}

@@ -1,0 +1,138 @@
+"""Asks workers about a turn's undecided items, within the call's deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.turn import Turn
+from tsheadroom.offload import offload
+from tsheadroom.telemetry.events import Event
+from tsheadroom.turns.question import Question
+from tsheadroom.workers import (
+    Job,
+    NoWorker,
+    PoolBusy,
+    PoolClosed,
+    Reply,
+    UnknownBase,
+    WorkerError,
+    WorkerFailed,
+)
+
+log = logging.getLogger(__name__)
+
+# Parsing items and encoding them for a worker takes eight times as long as taking bytes apart.
+_PARSE_COST = 8
+
+_FAILURES: dict[type[BaseException], Event] = {
+    NoWorker: Event.WORKER_MISSING,
+    PoolBusy: Event.WORKER_BUSY,
+    PoolClosed: Event.WORKER_CLOSED,
+    UnknownBase: Event.WORKER_LOST_ITS_BASE,
+    WorkerFailed: Event.WORKER_FAILED,
+    TimeoutError: Event.WORKER_LATE,
+}
+
+
+class Workers(Protocol):
+    """The part of the pool that is used here."""
+
+    def submit(self, job: Job) -> asyncio.Future[Reply]:
+        """Start a job; the future brings a Reply or a WorkerError."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What came of asking. Times are milliseconds; `slot` is -1 when no worker answered."""
+
+    forms: dict[int, Form] = field(default_factory=dict)
+    failed: bool = False
+    wait_ms: float = 0.0
+    worker_ms: float = 0.0
+    slot: int = -1
+    cold: bool = False
+    model_limit: int = 0
+    events: Counter[Event] = field(default_factory=Counter)
+
+    def add(self, reply: Reply) -> None:
+        """Take in the figures of one reply."""
+        self.slot = reply.slot
+        self.worker_ms += reply.elapsed_ms
+        self.wait_ms -= reply.elapsed_ms  # which is work
+        self.cold |= reply.cold_first_call
+        self.model_limit = reply.model_limit
+        for name, amount in reply.notes.items():
+            event = Event.named(name)
+            if event is not None and isinstance(amount, int):
+                self.events[event] += amount
+
+
+async def ask(
+    workers: Workers,
+    turn: Turn,
+    question: Question,
+    until: float,
+    blame: Callable[[Sequence[bytes]], None],
+) -> Asked:
+    """The forms that workers propose and that may be forwarded.
+
+    `until` is the deadline by the event loop's clock. Items whose answer does not come by then are
+    left alone for good: what goes out now is what the provider will know. `blame` is told the
+    digests of items over which a worker broke, even when the caller has long been answered.
+    """
+    asked = Asked(forms=question.taken)
+    try:
+        for stop in question.stops():
+            reply = await _reply(workers, turn, question, stop, until, blame, asked)
+            asked.add(reply)
+            question.accept(reply)
+    except (WorkerError, TimeoutError) as error:
+        turn.must_store, turn.held = True, 0
+        asked.failed = True
+        asked.events[_FAILURES.get(type(error), Event.WORKER_FAILED)] += 1
+        log.warning("compress failed; new items left alone err=%s", str(error) or "deadline")
+    if question.refused:
+        asked.events[Event.FORMS_REFUSED] = question.refused
+    return asked
+
+
+async def _reply(
+    workers: Workers,
+    turn: Turn,
+    question: Question,
+    stop: int,
+    until: float,
+    blame: Callable[[Sequence[bytes]], None],
+    asked: Asked,
+) -> Reply:
+    """A worker's reply about the items up to `stop`: by what is new, else by all of it."""
+
+    async def send(payload: bytes) -> Reply:
+        digests = [turn.request.digests[index] for index in question.candidates]
+        job = Job(
+            key=turn.name,
+            payload=payload,
+            context_bytes=question.context_bytes(),
+            on_failure=lambda: blame(digests),
+        )
+        now = asyncio.get_running_loop().time
+        started = now()
+        try:
+            async with asyncio.timeout_at(until):
+                return await workers.submit(job)
+        finally:
+            asked.wait_ms += (now() - started) * 1e3
+
+    delta = question.delta(stop)
+    if delta is not None:
+        try:
+            return await send(delta)
+        except UnknownBase:
+            log.debug("worker does not hold the conversation; sending all of it")
+    return await send(await offload(_PARSE_COST * question.context_bytes(), question.whole, stop))

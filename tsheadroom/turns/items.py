@@ -1,0 +1,73 @@
+"""A call's items in the neutral form that workers read: role and parts, in any form of the item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.conversations.forms import Form, forwarded, token_of
+from tsheadroom.providers.shapes import Part
+
+
+class Items:
+    """The items of one call. Each is parsed once a form, when somebody asks for it."""
+
+    def __init__(self, call: HookCall, digests: Digests) -> None:
+        self.call = call
+        self.names = digests.names
+        self._digests = digests
+        self._read: dict[tuple[int, bytes], tuple[str, list[Part]]] = {}
+
+    def canonical(self, index: int) -> bytes:
+        """The item's bytes as its digest sees them: without breakpoints."""
+        return self._digests.canonical.get(index) or self.call.item(index)
+
+    def role(self, index: int, form: Form | None) -> str:
+        """system, user, assistant or tool."""
+        return self._of(index, form)[0]
+
+    def parts(self, index: int, form: Form | None) -> list[Part]:
+        """The parts of the item as it goes out in `form`; None: as the client sent it."""
+        return self._of(index, form)[1]
+
+    def text_at(
+        self, index: int, form: Form | None, slot: Sequence[Any], call: str = ""
+    ) -> str | None:
+        """The text at a path inside the item, or inside the input of its tool call `call`."""
+        parts = self.parts(index, form)
+        if slot and slot[0] == "input":
+            given = (p["input"] for p in parts if p.get("call") == call and "input" in p)
+            return _inside(next(given, None), slot[1:])
+        found = next((p["text"] for p in parts if list(p.get("slot", ())) == list(slot)), None)
+        return found if isinstance(found, str) else None
+
+    def _of(self, index: int, form: Form | None) -> tuple[str, list[Part]]:
+        key = (index, token_of(form))
+        if key not in self._read:
+            item = _decode(forwarded(form, self.canonical(index)))
+            shape = self.call.shape
+            try:
+                self._read[key] = (shape.role(item), list(shape.parts(item)))
+            except RecursionError:
+                self._read[key] = (shape.role(item), [])
+        return self._read[key]
+
+
+def _decode(item: bytes) -> Any:
+    """The parsed item; None for what msgspec does not take (a lone surrogate)."""
+    try:
+        return msgspec.json.decode(item)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+
+
+def _inside(value: Any, path: Sequence[Any]) -> str | None:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,57 @@
+"""Puts the forms in force into the client's own bytes, each only where it is proven to hold."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from tsheadroom.aperture import answer
+from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.conversations import forms
+from tsheadroom.conversations.forms import Refused
+from tsheadroom.conversations.turn import Turn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """The answer to a call. Bytes and tokens are what it is shorter by."""
+
+    body: bytes = answer.ALLOW
+    modified: bool = False
+    grown_by: int = 0  # bytes of the conversation; negative when it got shorter
+    tokens_saved: int = 0
+    not_spliced: int = 0  # forms that do not hold in this very body
+
+
+def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> Spliced:
+    """The call's body with every form in force whose pointers are proven for it.
+
+    `observe` works all of it out and answers `allow`.
+    """
+    changes: list[answer.Change] = []
+    not_spliced = 0
+    for index in sorted(turn.forms):
+        form = turn.forms[index]
+        try:
+            if not forms.stands(form, digests.names, turn.forms):
+                raise Refused("a pointer's target no longer stands in this body")
+            raw, (offset, _) = call.item(index), call.items[index]
+            canonical = index not in digests.canonical
+            changes += forms.changes(form, raw, offset, is_canonical=canonical)
+        except Refused as why:
+            not_spliced += 1
+            log.warning("form not spliced item=%d reason=%s", index, why)
+    if not changes:
+        return Spliced(not_spliced=not_spliced)
+    saved = sum(form.tokens_saved for form in turn.forms.values())
+    if observe:
+        return Spliced(tokens_saved=saved, not_spliced=not_spliced)
+    return Spliced(
+        body=answer.modify(call, changes),
+        modified=True,
+        grown_by=answer.grown_by(changes),
+        tokens_saved=saved,
+        not_spliced=not_spliced,
+    )
