@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from tsheadroom.economy.billing import TREATED, Bill, Billing, Forecast, Usage
+from tsheadroom.economy.windows import Windows
+from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry import series as module
-from tsheadroom.telemetry.record import Outcome, Summary
-from tsheadroom.telemetry.series import Gauge, Metrics
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+from tsheadroom.telemetry.billed import BillingCollector
+from tsheadroom.telemetry.events import Event
+from tsheadroom.telemetry.record import Figures, Outcome, Record
+from tsheadroom.telemetry.series import Metrics
 
 # The Go daemon's, to the letter; the pool's come from a source that the daemon adds.
 REFERENCE = {
@@ -32,29 +41,28 @@ REFERENCE = {
 }
 
 
-def scrape(metrics: Metrics) -> Samples:
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(metrics.text().decode())
-        for sample in family.samples
-    }
+def ended(duration_ms: float = 0.0, read_ms: float = 0.0, **figures: Any) -> Record:
+    """A call that has ended."""
+    return Record(figures=Figures(**figures), duration_ms=duration_ms, read_ms=read_ms)
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float:
-    return scrape(metrics)[name, tuple(sorted(labels.items()))]
+def scraped(metrics: Metrics) -> list[Sample]:
+    """The samples that a scraper reads in the page."""
+    families = text_string_to_metric_families(metrics.text().decode())
+    return [sample for family in families for sample in family.samples]
 
 
 def test_every_series_of_the_reference_is_there_to_the_letter() -> None:
     metrics = Metrics()
-    metrics.record(Summary(provider="anthropic", model="claude"))
-    names = {name for name, _ in scrape(metrics)}
+    metrics.record(ended(provider="anthropic", model="claude"))
+    names = {sample.name for sample in scraped(metrics)}
     assert names >= REFERENCE
     assert not [name for name in names if name.endswith("_created")]
 
 
 def test_a_line_is_written_as_the_reference_writes_it() -> None:
     metrics = Metrics()
-    metrics.record(Summary(outcome=Outcome.MODIFY, provider="anthropic", model="claude"))
+    metrics.record(ended(outcome=Outcome.MODIFY, provider="anthropic", model="claude"))
     lines = metrics.text().decode().splitlines()
     assert 'tsheadroom_requests_by_outcome{outcome="modify"} 1.0' in lines
     assert 'headroom_requests_by_provider{provider="anthropic"} 1.0' in lines
@@ -72,39 +80,82 @@ def test_outcomes_are_there_from_the_start() -> None:
         "decode_error",
         "reject_encoding",
     ):
-        assert value(Metrics(), "tsheadroom_requests_by_outcome", outcome=outcome) == 0
+        assert Metrics().value("tsheadroom_requests_by_outcome", outcome=outcome) == 0
 
 
-def test_a_summary_is_counted() -> None:
+def test_a_call_is_counted() -> None:
     metrics = Metrics()
     for duration in (10.0, 2.0, 30.0):
         metrics.record(
-            Summary(
+            ended(
+                duration,
                 outcome=Outcome.MODIFY,
                 provider="anthropic",
                 model="claude",
-                duration_ms=duration,
-                tokens_before=100,
+                in_bytes=400,
                 tokens_saved=30,
-                tokens_after=70,
                 cold=duration == 2.0,
-                notes={"folds_off": 2},
+                events={Event.FOLDS_OFF: 2},
             )
         )
-    assert value(metrics, "headroom_requests_total") == 3
-    assert value(metrics, "headroom_requests_failed_total") == 0
-    assert value(metrics, "headroom_tokens_input_total") == 300
-    assert value(metrics, "headroom_tokens_saved_total") == 90
-    assert value(metrics, "tsheadroom_tokens_after_total") == 210
-    assert value(metrics, "tsheadroom_cold_starts_total") == 1
-    assert value(metrics, "headroom_overhead_ms_sum") == 42
-    assert value(metrics, "headroom_overhead_ms_count") == 3
-    assert value(metrics, "headroom_overhead_ms_min") == 2
-    assert value(metrics, "headroom_overhead_ms_max") == 30
-    assert value(metrics, "headroom_requests_by_provider", provider="anthropic") == 3
-    assert value(metrics, "headroom_requests_by_model", model="claude") == 3
-    assert value(metrics, "tsheadroom_requests_by_outcome", outcome="modify") == 3
-    assert value(metrics, "tsheadroom_events_total", event="folds_off") == 6
+    assert metrics.value("headroom_requests_total") == 3
+    assert metrics.value("headroom_requests_failed_total") == 0
+    assert metrics.value("headroom_tokens_input_total") == 300
+    assert metrics.value("headroom_tokens_saved_total") == 90
+    assert metrics.value("tsheadroom_tokens_after_total") == 210
+    assert metrics.value("tsheadroom_cold_starts_total") == 1
+    assert metrics.value("headroom_overhead_ms_sum") == 42
+    assert metrics.value("headroom_overhead_ms_count") == 3
+    assert metrics.value("headroom_overhead_ms_min") == 2
+    assert metrics.value("headroom_overhead_ms_max") == 30
+    assert metrics.value("headroom_requests_by_provider", provider="anthropic") == 3
+    assert metrics.value("headroom_requests_by_model", model="claude") == 3
+    assert metrics.value("tsheadroom_requests_by_outcome", outcome="modify") == 3
+    assert metrics.value("tsheadroom_events_total", event="folds_off") == 6
+
+
+def test_types_are_those_of_the_reference() -> None:
+    text = Metrics().text().decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    assert {name: kind for name, kind in types.items() if not name.startswith("process_")} == {
+        "headroom_requests_total": "counter",
+        "headroom_requests_failed_total": "counter",
+        "headroom_tokens_input_total": "counter",
+        "headroom_tokens_saved_total": "counter",
+        "headroom_overhead_ms": "summary",
+        "headroom_overhead_ms_min": "gauge",
+        "headroom_overhead_ms_max": "gauge",
+        "headroom_requests_by_provider": "untyped",
+        "headroom_requests_by_model": "untyped",
+        "headroom_inbound_requests_total": "counter",
+        "headroom_inbound_requests_completed_total": "counter",
+        "headroom_inbound_requests_active": "gauge",
+        "tsheadroom_requests_by_outcome": "untyped",
+        "tsheadroom_cold_starts_total": "counter",
+        "tsheadroom_tokens_after_total": "counter",
+        "tsheadroom_events_total": "counter",
+        "tsheadroom_request_seconds": "histogram",
+        "tsheadroom_phase_seconds": "histogram",
+    }
+
+
+def test_a_call_that_saved_more_than_is_thought_to_have_come_is_counted_and_lowers_nothing() -> (
+    None
+):
+    metrics = Metrics()
+    metrics.record(ended(in_bytes=400, tokens_saved=40))
+    metrics.record(ended(in_bytes=40, tokens_saved=15, events={Event.NOT_SMALLER: -1}))
+    metrics.record(ended(tokens_saved=-1))
+    assert metrics.value("headroom_requests_total") == 3
+    assert metrics.value("headroom_tokens_saved_total") == 55
+    assert metrics.value("tsheadroom_tokens_after_total") == 61
+    assert metrics.value("tsheadroom_events_total", event="not_smaller") == 0
+
+
+def test_a_series_that_is_not_there_has_no_value() -> None:
+    metrics = Metrics()
+    assert metrics.value("tsheadroom_events_total", event="turn_gap") is None
+    assert metrics.value("headroom_requests") is None
 
 
 @pytest.mark.parametrize(
@@ -121,8 +172,8 @@ def test_a_summary_is_counted() -> None:
 )
 def test_what_counts_as_failed(outcome: Outcome, failed: int) -> None:
     metrics = Metrics()
-    metrics.record(Summary(outcome=outcome))
-    assert value(metrics, "headroom_requests_failed_total") == failed
+    metrics.record(ended(outcome=outcome))
+    assert metrics.value("headroom_requests_failed_total") == failed
 
 
 def test_requests_in_the_hook() -> None:
@@ -130,47 +181,57 @@ def test_requests_in_the_hook() -> None:
     metrics.inbound_start()
     metrics.inbound_start()
     metrics.inbound_done()
-    assert value(metrics, "headroom_inbound_requests_total") == 2
-    assert value(metrics, "headroom_inbound_requests_completed_total") == 1
-    assert value(metrics, "headroom_inbound_requests_active") == 1
+    assert metrics.value("headroom_inbound_requests_total") == 2
+    assert metrics.value("headroom_inbound_requests_completed_total") == 1
+    assert metrics.value("headroom_inbound_requests_active") == 1
+    assert metrics.active == 1
 
 
 def test_empty_labels_read_unknown() -> None:
     metrics = Metrics()
-    metrics.record(Summary())
-    metrics.record(Summary())
-    assert value(metrics, "headroom_requests_by_provider", provider="unknown") == 2
-    assert value(metrics, "headroom_requests_by_model", model="unknown") == 2
+    metrics.record(ended())
+    metrics.record(ended())
+    assert metrics.value("headroom_requests_by_provider", provider="unknown") == 2
+    assert metrics.value("headroom_requests_by_model", model="unknown") == 2
 
 
 def test_labels_from_requests_are_bounded_in_number_and_length() -> None:
     metrics = Metrics()
     for number in range(1000):
-        metrics.record(Summary(provider=f"p{number}", model=f"m{number}" * 100))
-    models = {labels: count for (name, labels), count in scrape(metrics).items() if "model" in name}
+        metrics.record(ended(provider=f"p{number}", model=f"m{number}" * 100))
+    models = {
+        sample.labels["model"]: sample.value
+        for sample in scraped(metrics)
+        if sample.name == "headroom_requests_by_model"
+    }
     assert len(models) == module.MAX_MODELS + 1
     assert sum(models.values()) == 1000
-    assert value(metrics, "headroom_requests_by_model", model="other") == 1000 - module.MAX_MODELS
-    assert value(metrics, "headroom_requests_by_provider", provider="p0") == 1
-    assert max(len(labels[0][1]) for labels in models) <= module.MAX_LABEL_LENGTH
+    assert metrics.value("headroom_requests_by_model", model="other") == 1000 - module.MAX_MODELS
+    assert metrics.value("headroom_requests_by_provider", provider="p0") == 1
+    assert max(map(len, models)) <= module.MAX_LABEL_LENGTH
 
 
 @pytest.mark.parametrize("odd", ["\ud800", 'quo"te', "back\\slash", "new\nline", "\x00"])
 def test_odd_labels_do_not_break_the_page(odd: str) -> None:
     metrics = Metrics()
-    metrics.record(Summary(model=odd))
+    metrics.record(ended(model=odd))
     shown = odd.encode("utf-8", "replace").decode()
-    assert value(metrics, "headroom_requests_by_model", model=shown) == 1
+    by_model = [s for s in scraped(metrics) if s.name == "headroom_requests_by_model"]
+    assert [(sample.labels, sample.value) for sample in by_model] == [({"model": shown}, 1)]
 
 
 def test_phases_have_histograms() -> None:
     metrics = Metrics()
     metrics.record(
-        Summary(
-            duration_ms=100, read_ms=3, plan_ms=4, wait_ms=32.5, write_ms=0.5, worker_ms=60, slot=0
+        Record(
+            figures=Figures(wait_ms=32.5, worker_ms=60, slot=0),
+            duration_ms=100,
+            read_ms=3,
+            plan_ms=4,
+            write_ms=0.5,
         )
     )
-    metrics.record(Summary(duration_ms=3, read_ms=3))  # no worker
+    metrics.record(ended(3, 3))  # no worker
     for phase, count, seconds in (
         ("read", 2, 0.006),
         ("plan", 2, 0.004),
@@ -178,29 +239,72 @@ def test_phases_have_histograms() -> None:
         ("worker", 1, 0.060),
         ("wait", 2, 0.0325),
     ):
-        assert value(metrics, "tsheadroom_phase_seconds_count", phase=phase) == count
-        total = value(metrics, "tsheadroom_phase_seconds_sum", phase=phase)
+        assert metrics.value("tsheadroom_phase_seconds_count", phase=phase) == count
+        total = metrics.value("tsheadroom_phase_seconds_sum", phase=phase)
         assert total == pytest.approx(seconds)
-    assert value(metrics, "tsheadroom_phase_seconds_bucket", phase="read", le="0.0025") == 0
-    assert value(metrics, "tsheadroom_phase_seconds_bucket", phase="read", le="0.005") == 2
-    assert value(metrics, "tsheadroom_request_seconds_bucket", le="0.1") == 2
-    assert value(metrics, "tsheadroom_request_seconds_bucket", le="+Inf") == 2
+    assert metrics.value("tsheadroom_phase_seconds_bucket", phase="read", le="0.0025") == 0
+    assert metrics.value("tsheadroom_phase_seconds_bucket", phase="read", le="0.005") == 2
+    assert metrics.value("tsheadroom_request_seconds_bucket", le="0.1") == 2
+    assert metrics.value("tsheadroom_request_seconds_bucket", le="+Inf") == 2
 
 
 def test_gauges_of_other_parts_are_read_at_each_scrape() -> None:
     metrics = Metrics()
     busy = 0
 
-    def source() -> list[Gauge]:
+    def source() -> list[Metric]:
         return [
-            Gauge("tsheadroom_pool_slots_total", "Slots.", 8),
-            Gauge("tsheadroom_pool_slots_busy", "Busy.", busy),
-            Gauge("tsheadroom_affinity_hits_total", "Hits.", 5, counter=True),
+            GaugeMetricFamily("tsheadroom_pool_slots_total", "Slots.", 8),
+            GaugeMetricFamily("tsheadroom_pool_slots_busy", "Busy.", busy),
+            CounterMetricFamily("tsheadroom_affinity_hits_total", "Hits.", 5),
         ]
 
     metrics.watch(source)
-    assert value(metrics, "tsheadroom_pool_slots_busy") == 0
+    assert metrics.value("tsheadroom_pool_slots_busy") == 0
     busy = 3
-    assert value(metrics, "tsheadroom_pool_slots_busy") == 3
-    assert value(metrics, "tsheadroom_pool_slots_total") == 8
-    assert value(metrics, "tsheadroom_affinity_hits_total") == 5
+    assert metrics.value("tsheadroom_pool_slots_busy") == 3
+    assert metrics.value("tsheadroom_pool_slots_total") == 8
+    assert metrics.value("tsheadroom_affinity_hits_total") == 5
+    assert "# TYPE tsheadroom_affinity_hits_total counter" in metrics.text().decode()
+    assert "# TYPE tsheadroom_pool_slots_total gauge" in metrics.text().decode()
+
+
+def test_a_source_is_not_asked_before_a_scrape() -> None:
+    def source() -> list[Metric]:
+        raise AssertionError("the pool has not started yet")
+
+    metrics = Metrics()
+    metrics.watch(source)
+    metrics.record(ended())
+    with pytest.raises(AssertionError):
+        metrics.text()
+
+
+def test_a_window_that_is_only_kept_compressed_is_told() -> None:
+    windows = Windows()
+    windows.seen("c", 100, 120, 80)
+    metrics = Metrics()
+    metrics.watch(lambda: gauges.of_windows(windows))
+    assert metrics.value("tsheadroom_conversations_fitting_compressed_only") == 1
+
+
+def test_bills_are_told_by_provider_model_and_arm() -> None:
+    billing = Billing()
+    metrics = Metrics()
+    metrics.registry.register(BillingCollector(billing))
+    assert metrics.value("tsheadroom_cache_hits_behind") == 0
+    billing.forwarded("r", Forecast("anthropic", "claude", TREATED, 5, 6, -7))
+    billing.billed("r", "anthropic", "claude", Bill(0.5, Usage(1, 2, 3, 4)))
+    for name, expected in (
+        ("turns_total", 1),
+        ("dollars_total", 0.5),
+        ("input_tokens_total", 1),
+        ("output_tokens_total", 2),
+        ("cached_tokens_total", 3),
+        ("written_tokens_total", 4),
+        ("forecast_cached_tokens_total", 5),
+        ("forecast_new_tokens_total", 6),
+        ("saved_tokens", -7),
+    ):
+        where = {"provider": "anthropic", "model": "claude", "arm": TREATED}
+        assert metrics.value(f"tsheadroom_billed_{name}", **where) == expected, name

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tsheadroom.economy.billing import Billing
 from tsheadroom.telemetry.series import clean_label
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+    from tsheadroom.economy.billing import Billing
 
 _LABELS = ("provider", "model", "arm")
 _COUNTERS = {
@@ -28,17 +29,13 @@ _COUNTERS = {
 
 
 class BillingCollector(Collector):
-    """Exposes a Billing to prometheus_client."""
+    """Reads a Billing at each scrape. There are no series by label before the first bill."""
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
 
-    def describe(self) -> list[Metric]:
-        """Nothing: there are no series before the first bill."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
-        """A family a number of Sum."""
+        """One family for each number of a Sum, and whether the cache is hit less than it should."""
         for name, text in _COUNTERS.items():
             family = CounterMetricFamily(f"tsheadroom_billed_{name}", text, labels=_LABELS)
             yield self._filled(family, name)

@@ -1,73 +1,81 @@
-"""What the parts know of themselves, as series for /metrics."""
+"""What the parts know of themselves, as series for /metrics.
+
+Each function makes the families of one part with their values at this moment, for
+Metrics.watch(). They are families, not the library's Gauge and Counter, because a Counter cannot
+be given a number that somebody else counts.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tsheadroom.telemetry.series import Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
     from tsheadroom.conversations.ledger import Conversations
     from tsheadroom.economy.windows import Windows
     from tsheadroom.workers import PoolStats
 
 
-def of_pool(stats: PoolStats) -> list[Gauge]:
+def of_pool(stats: PoolStats) -> list[Metric]:
     """The pool's slots and how calls found them."""
     return [
-        Gauge("tsheadroom_pool_slots_total", "Worker slots.", stats.slots),
-        Gauge("tsheadroom_pool_slots_busy", "Worker slots with a call.", stats.busy),
-        Gauge("tsheadroom_pool_slots_warm", "Worker slots with a live worker.", stats.warm),
-        Gauge("tsheadroom_pool_waiting", "Calls that wait for a slot.", stats.waiting),
-        Gauge(
+        GaugeMetricFamily("tsheadroom_pool_slots_total", "Worker slots.", stats.slots),
+        GaugeMetricFamily("tsheadroom_pool_slots_busy", "Worker slots with a call.", stats.busy),
+        GaugeMetricFamily(
+            "tsheadroom_pool_slots_warm", "Worker slots with a live worker.", stats.warm
+        ),
+        GaugeMetricFamily("tsheadroom_pool_waiting", "Calls that wait for a slot.", stats.waiting),
+        CounterMetricFamily(
             "tsheadroom_affinity_hits_total",
             "Calls that their conversation's own worker took.",
             stats.hits,
-            counter=True,
         ),
-        Gauge(
-            "tsheadroom_affinity_spills_total",
-            "Calls that went to another worker.",
-            stats.spills,
-            counter=True,
+        CounterMetricFamily(
+            "tsheadroom_affinity_spills_total", "Calls that went to another worker.", stats.spills
         ),
-        Gauge(
-            "tsheadroom_worker_restarts_total",
-            "Workers replaced after a failure.",
-            stats.restarts,
-            counter=True,
+        CounterMetricFamily(
+            "tsheadroom_worker_restarts_total", "Workers replaced after a failure.", stats.restarts
         ),
     ]
 
 
-def of_conversations(conversations: Conversations) -> list[Gauge]:
+def of_conversations(conversations: Conversations) -> list[Metric]:
     """Conversations in memory and their way to and from the disk."""
     stats = conversations.stats
     return [
-        Gauge("tsheadroom_conversations", "Conversations in memory.", len(conversations)),
-        Gauge("tsheadroom_conversations_bytes", "Memory that they take.", conversations.memory),
-        Gauge(
+        GaugeMetricFamily(
+            "tsheadroom_conversations", "Conversations in memory.", len(conversations)
+        ),
+        GaugeMetricFamily(
+            "tsheadroom_conversations_bytes", "Memory that they take.", conversations.memory
+        ),
+        CounterMetricFamily(
             "tsheadroom_conversations_evicted_total",
             "Conversations let go from memory.",
             conversations.evicted,
-            counter=True,
         ),
-        Gauge(
+        CounterMetricFamily(
             "tsheadroom_conversations_loaded_total",
             "Conversations read back from disk.",
             stats.loaded,
-            counter=True,
         ),
-        Gauge(
+        CounterMetricFamily(
             "tsheadroom_turns_stored_total",
             "Turns whose forms were written to disk.",
             stats.stored,
-            counter=True,
         ),
     ]
 
 
-def of_windows(windows: Windows) -> list[Gauge]:
-    """Conversations that would be too long without their forms."""
-    text = "Conversations that fit their model's window only as they are forwarded."
-    return [Gauge("tsheadroom_conversations_fitting_compressed_only", text, len(windows))]
+def of_windows(windows: Windows) -> list[Metric]:
+    """How many conversations would be over without compression."""
+    return [
+        GaugeMetricFamily(
+            "tsheadroom_conversations_fitting_compressed_only",
+            "Conversations that fit their model's window only as they are forwarded.",
+            len(windows),
+        )
+    ]

@@ -1,26 +1,19 @@
-"""Every Prometheus series of the daemon, declared in one place.
+"""The series that hook calls are counted in, each declared once, with a sentence of help.
 
-The numbers are plain Python values that the event loop's thread alone changes, so counting one
-request takes a few microseconds; prometheus_client sees them only when somebody scrapes. The
-names are those of the Go daemon to the letter, which is why a collector makes the families: the
-library's own Counter would rename them.
+They are prometheus_client's own objects. The names are those of the Go daemon to the letter, which
+the library would change in one case: see Untyped. What other parts count themselves is read from
+them when somebody scrapes: gauges.py and billed.py say which series those are, and watch() takes
+them in.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    SummaryMetricFamily,
-    UntypedMetricFamily,
-)
+import prometheus_client as prometheus
 from prometheus_client.registry import Collector
 
 from tsheadroom.telemetry.record import Outcome, Record
@@ -46,7 +39,16 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 PHASES = ("read", "wait", "worker", "plan", "write")
 
+# Makes the families that another part knows, with their values at this moment.
+Source = Callable[[], Iterable["Metric"]]
+# A family of one number, by name, help and value: what the hook makes its own with.
+
 _FAILED = frozenset({Outcome.ERROR, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
+
+# The library adds a series with the moment of creation to every counter, histogram and summary.
+# The Go daemon has none, and each would be one more name on every dashboard. It is a switch of the
+# whole process, which has no other user of the library.
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # it takes nothing
 
 
 def clean_label(value: str) -> str:
@@ -54,236 +56,180 @@ def clean_label(value: str) -> str:
     return value[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() or UNKNOWN
 
 
-class Labels:
-    """Counts by the values of one label, which are clean, never empty and bounded in number."""
+class LabelValues:
+    """The values of one label that comes from requests: clean, and at most `limit` of them.
 
-    def __init__(self, limit: int, known: tuple[str, ...] = ()) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(known, 0)
+    Each value costs memory here and in Prometheus for good, and a caller could make up any number.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._known: dict[str, str] = {}
         self._limit = limit
 
-    def add(self, value: str, amount: int = 1) -> None:
-        counts = self.counts
-        if value in counts:
-            counts[value] += amount
-            return
+    def of(self, value: str) -> str:
+        """`value` as a label; OTHER for a new one when there are `limit` already."""
+        if (known := self._known.get(value)) is not None:
+            return known
         clean = clean_label(value)
-        if clean not in counts and len(counts) >= self._limit:
-            clean = OTHER
-        counts[clean] = counts.get(clean, 0) + amount
+        if clean not in self._known and len(self._known) >= self._limit:
+            return OTHER
+        return self._known.setdefault(clean, clean)
 
 
-class Histogram:
-    """Observations in seconds, by BUCKETS."""
+class Untyped(prometheus.Gauge):
+    """A counter without `_total` in its name, as the Go daemon has three.
 
-    __slots__ = ("counts", "total")
+    The library's Counter would append `_total`, and "gauge" would say that the number may fall. So
+    it is shown as a series of no type.
+    """
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        result: list[tuple[str, float]] = []
-        seen = 0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
-            seen += count
-            result.append((bound, seen))
-        return result
+    def collect(self) -> Iterator[Metric]:
+        """The gauge's family, with its type taken off."""
+        for family in super().collect():
+            family.type = "unknown"  # "untyped" in the text format
+            yield family
 
 
-@dataclass(slots=True)
-class Overhead:
-    """Milliseconds that requests spent in the hook."""
+class _Watched(Collector):
+    """Asks one source at each scrape; not before, because its part may not have started yet."""
 
-    total: float = 0.0
-    count: int = 0
-    least: float = 0.0
-    most: float = 0.0
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
-    def add(self, value: float) -> None:
-        self.least = value if self.count == 0 else min(self.least, value)
-        self.most = max(self.most, value)
-        self.total += value
-        self.count += 1
+    def collect(self) -> Iterable[Metric]:
+        return self._source()
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """A number that another part knows; read at each scrape."""
+class Metrics:
+    """The series of one daemon and the registry that serves them.
 
-    name: str
-    help: str
-    value: float
-    counter: bool = False
-
-
-GaugeSource = Callable[[], list[Gauge]]
-
-
-class Metrics(Collector):
-    """The counts of one daemon and the registry that serves them."""
+    `active` is the number of requests in the hook now.
+    """
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.failed = 0
-        self.tokens_before = 0
-        self.tokens_saved = 0
-        self.tokens_after = 0
-        self.cold_starts = 0
-        self.inbound = 0
-        self.inbound_done_count = 0
-        self.overhead = Overhead()
-        self.duration = Histogram()
-        self.phases = {phase: Histogram() for phase in PHASES}
-        self.providers = Labels(MAX_PROVIDERS)
-        self.models = Labels(MAX_MODELS)
-        self.outcomes = Labels(len(Outcome), tuple(Outcome))
-        self.events = Labels(MAX_EVENTS)
-        self._sources: list[GaugeSource] = []
-        self.registry = CollectorRegistry()
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
+        self.active = 0
+        self.registry = registry = prometheus.CollectorRegistry()
+        counter = partial(prometheus.Counter, registry=registry)
+        gauge = partial(prometheus.Gauge, registry=registry)
+        untyped = partial(Untyped, registry=registry)
+        histogram = partial(prometheus.Histogram, buckets=BUCKETS, registry=registry)
 
-    def watch(self, source: GaugeSource) -> None:
-        """Ask `source` for its gauges at each scrape."""
-        self._sources.append(source)
+        self._requests = counter("headroom_requests_total", "Hook calls that came to an end.")
+        self._failed = counter(
+            "headroom_requests_failed_total",
+            "Hook calls that ended in an error (the caller's own body went on).",
+        )
+        self._by_outcome = untyped(
+            "tsheadroom_requests_by_outcome", "Hook calls by outcome (a counter).", ["outcome"]
+        )
+        self._by_provider = untyped(
+            "headroom_requests_by_provider", "Hook calls by provider (a counter).", ["provider"]
+        )
+        self._by_model = untyped(
+            "headroom_requests_by_model", "Hook calls by model (a counter).", ["model"]
+        )
+        self._events = counter(
+            "tsheadroom_events_total", "Things that happened to items or calls.", ["event"]
+        )
+        self._tokens_before = counter(
+            "headroom_tokens_input_total",
+            "Tokens of conversations as they came (four bytes a token).",
+        )
+        self._tokens_saved = counter(
+            "headroom_tokens_saved_total", "Tokens saved of them, by the forms in force."
+        )
+        self._tokens_after = counter(
+            "tsheadroom_tokens_after_total", "Tokens of conversations as they left."
+        )
+        self._cold_starts = counter("tsheadroom_cold_starts_total", "First calls of a worker.")
+        self._inbound = counter("headroom_inbound_requests_total", "HTTP requests to the hook.")
+        self._inbound_done = counter(
+            "headroom_inbound_requests_completed_total",
+            "HTTP requests to the hook that were answered or given up.",
+        )
+        gauge("headroom_inbound_requests_active", "HTTP requests in the hook now.").set_function(
+            lambda: self.active
+        )
+        self._overhead = prometheus.Summary(
+            "headroom_overhead_ms", "Milliseconds that hook calls took.", registry=registry
+        )
+        self._least = gauge(
+            "headroom_overhead_ms_min", "Milliseconds that hook calls took, the least."
+        )
+        self._most = gauge(
+            "headroom_overhead_ms_max", "Milliseconds that hook calls took, the most."
+        )
+        self._duration = histogram("tsheadroom_request_seconds", "Duration of hook calls.")
+        phases = histogram(
+            "tsheadroom_phase_seconds",
+            "Duration of hook calls' phases; worker only where a worker answered.",
+            ["phase"],
+        )
+        prometheus.ProcessCollector(registry=registry)
+        # Looking up a series by its label is most of what counting it costs, so those that every
+        # call needs are looked up once. It also makes them exist, at 0, before the first call.
+        self._phases = {phase: phases.labels(phase) for phase in PHASES}
+        self._outcomes = {outcome: self._by_outcome.labels(outcome.value) for outcome in Outcome}
+        self._providers = LabelValues(MAX_PROVIDERS)
+        self._models = LabelValues(MAX_MODELS)
+        self._event_names = LabelValues(MAX_EVENTS)
+        self._range_ms = (math.inf, 0.0)  # the least and the most: a Gauge cannot be read
+
+    def watch(self, source: Source) -> None:
+        """Ask `source` for its series at each scrape."""
+        self.registry.register(_Watched(source))
 
     def inbound_start(self) -> None:
         """A request of any kind reached the hook."""
-        self.inbound += 1
+        self.active += 1
+        self._inbound.inc()
 
     def inbound_done(self) -> None:
         """It left the hook, answered or not."""
-        self.inbound_done_count += 1
+        self.active -= 1
+        self._inbound_done.inc()
 
-    @property
-    def active(self) -> int:
-        """Requests in the hook now."""
-        return self.inbound - self.inbound_done_count
-
-    def record(self, record: Record) -> None:
+    def record(self, call: Record) -> None:
         """Count one hook call that came to an end."""
-        figures = record.figures
-        self.requests += 1
-        if record.outcome in _FAILED:
-            self.failed += 1
-        self.outcomes.add(record.outcome)
-        self.providers.add(figures.provider)
-        self.models.add(figures.model)
-        self.tokens_before += record.tokens_before
-        self.tokens_saved += figures.tokens_saved
-        self.tokens_after += record.tokens_after
-        self.cold_starts += figures.cold
-        self.overhead.add(record.duration_ms)
-        self._observe(record)
-        for name, amount in record.events.items():
-            self.events.add(name, amount)
+        self._requests.inc()
+        if call.outcome in _FAILED:
+            self._failed.inc()
+        self._outcomes[call.outcome].inc()
+        self._by_provider.labels(self._providers.of(call.figures.provider)).inc()
+        self._by_model.labels(self._models.of(call.figures.model)).inc()
+        self._tokens_before.inc(call.tokens_before)
+        # Workers count tokens, the daemon bytes: of a dense text more can be saved than is thought
+        # to have come. The library refuses to lower a counter, since Prometheus would take that
+        # for a restart; such a call adds nothing.
+        self._tokens_saved.inc(max(call.figures.tokens_saved, 0))
+        self._tokens_after.inc(max(call.tokens_after, 0))
+        self._cold_starts.inc(call.figures.cold)
+        for event, amount in call.events.items():
+            self._events.labels(self._event_names.of(event)).inc(max(amount, 0))
+        self._observe(call)
 
-    def _observe(self, record: Record) -> None:
-        self.duration.observe(record.duration_ms / 1000)
-        phases, figures = self.phases, record.figures
-        phases["read"].observe(record.read_ms / 1000)
-        phases["plan"].observe(record.plan_ms / 1000)
-        phases["wait"].observe(figures.wait_ms / 1000)
-        phases["write"].observe(record.write_ms / 1000)
-        if figures.slot >= 0:
-            phases["worker"].observe(figures.worker_ms / 1000)
+    def _observe(self, call: Record) -> None:
+        self._overhead.observe(call.duration_ms)
+        least, most = self._range_ms
+        if not least <= call.duration_ms <= most:
+            self._range_ms = min(least, call.duration_ms), max(most, call.duration_ms)
+            self._least.set(self._range_ms[0])
+            self._most.set(self._range_ms[1])
+        self._duration.observe(call.duration_ms / 1000)
+        self._phases["read"].observe(call.read_ms / 1000)
+        self._phases["plan"].observe(call.plan_ms / 1000)
+        self._phases["wait"].observe(call.figures.wait_ms / 1000)
+        self._phases["write"].observe(call.write_ms / 1000)
+        if call.figures.slot >= 0:
+            self._phases["worker"].observe(call.figures.worker_ms / 1000)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The value of one series now, None where there is no such series.
+
+        For tests: it collects everything, as a scrape does.
+        """
+        return self.registry.get_sample_value(name, labels)
 
     def text(self) -> bytes:
         """All series in the text format."""
-        return generate_latest(self.registry)
-
-    def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask parts that have not started yet."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, for prometheus_client."""
-        yield from self._totals()
-        yield from self._overhead()
-        yield from self._by_label()
-        yield from self._latency()
-        for source in self._sources:
-            for gauge in source():
-                family = CounterMetricFamily if gauge.counter else GaugeMetricFamily
-                yield family(gauge.name, gauge.help, value=gauge.value)
-
-    def _totals(self) -> Iterator[Metric]:
-        for name, text, value in (
-            ("headroom_requests_total", "Hook calls that came to an end.", self.requests),
-            (
-                "headroom_requests_failed_total",
-                "Hook calls that ended in an error (the caller's own body went on).",
-                self.failed,
-            ),
-            (
-                "headroom_tokens_input_total",
-                "Tokens of conversations as they came (four bytes a token).",
-                self.tokens_before,
-            ),
-            (
-                "headroom_tokens_saved_total",
-                "Tokens saved of them, by the forms in force.",
-                self.tokens_saved,
-            ),
-            (
-                "tsheadroom_tokens_after_total",
-                "Tokens of conversations as they left.",
-                self.tokens_after,
-            ),
-            ("tsheadroom_cold_starts_total", "First calls of a worker.", self.cold_starts),
-            ("headroom_inbound_requests_total", "HTTP requests to the hook.", self.inbound),
-            (
-                "headroom_inbound_requests_completed_total",
-                "HTTP requests to the hook that were answered or given up.",
-                self.inbound_done_count,
-            ),
-        ):
-            yield CounterMetricFamily(name, text, value=value)
-        yield GaugeMetricFamily(
-            "headroom_inbound_requests_active",
-            "HTTP requests in the hook now.",
-            value=self.active,
-        )
-
-    def _overhead(self) -> Iterator[Metric]:
-        name, seen = "headroom_overhead_ms", self.overhead
-        text = "Milliseconds that hook calls took"
-        yield SummaryMetricFamily(name, f"{text}.", count_value=seen.count, sum_value=seen.total)
-        yield GaugeMetricFamily(f"{name}_min", f"{text}, the least.", value=seen.least)
-        yield GaugeMetricFamily(f"{name}_max", f"{text}, the most.", value=seen.most)
-
-    def _by_label(self) -> Iterator[Metric]:
-        # Counters without _total in their names: only "untyped" lets the library keep them.
-        yield _labelled("headroom_requests_by_provider", "provider", self.providers.counts)
-        yield _labelled("headroom_requests_by_model", "model", self.models.counts)
-        yield _labelled("tsheadroom_requests_by_outcome", "outcome", self.outcomes.counts)
-        events = CounterMetricFamily(
-            "tsheadroom_events_total", "Things that happened to items or calls.", labels=["event"]
-        )
-        for name, count in self.events.counts.items():
-            events.add_metric([name], count)
-        yield events
-
-    def _latency(self) -> Iterator[Metric]:
-        whole = HistogramMetricFamily("tsheadroom_request_seconds", "Duration of hook calls.")
-        whole.add_metric([], self.duration.cumulative(), self.duration.total)
-        yield whole
-        phases = HistogramMetricFamily(
-            "tsheadroom_phase_seconds",
-            "Duration of hook calls' phases; worker only where a worker answered.",
-            labels=["phase"],
-        )
-        for name, histogram in self.phases.items():
-            phases.add_metric([name], histogram.cumulative(), histogram.total)
-        yield phases
-
-
-def _labelled(name: str, label: str, counts: Mapping[str, int]) -> Metric:
-    family = UntypedMetricFamily(name, f"Hook calls by {label} (a counter).", labels=[label])
-    for value, count in counts.items():
-        family.add_metric([value], count)
-    return family
+        return prometheus.generate_latest(self.registry)
