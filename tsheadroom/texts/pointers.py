@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tsheadroom.texts import jsontext, numbering, repeats, terminal
+from tsheadroom.texts import numbering, repeats, steps
 from tsheadroom.texts.naming import Call, Calls, written_texts
 from tsheadroom.texts.numbering import ARROW, Lines
 
@@ -148,20 +148,8 @@ def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
 
 
 def shown(original: str, transforms: Iterable[str]) -> str:
-    """The original as it stood when its lines were folded: after the transforms that come first."""
-    for name in transforms:
-        if name in _REPEATABLE:
-            original = _REPEATABLE[name](original)
-    return original
-
-
-# What the daemon can do again for itself, by the names that forms carry.
-_REPEATABLE: dict[str, Callable[[str], str]] = {
-    "terminal": terminal.screen,
-    "json": jsontext.minify,
-    "gutter": numbering.strip_padding,
-    "repeat": repeats.fold,
-}
+    """The original as it stood when its lines were folded: after the steps that come first."""
+    return steps.repeat(original, transforms)
 
 
 def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
@@ -205,11 +193,10 @@ def expand(
         if not meant:
             return None
         out += meant
-    restored = "\n".join(out)
-    if "repeat" in transforms:
-        restored = repeats.unfold(restored)
-    aligned = "gutter" in transforms or PADDED in transforms
-    return numbering.add_padding(restored) if aligned else restored
+    taken = set(transforms)
+    if PADDED in taken:
+        taken.add("gutter")  # folded lines come back without padding, whoever took it off
+    return steps.undo("\n".join(out), taken)
 
 
 def lines(pointer: Pointer, there: Lines) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,11 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import Settings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import jsontext, listings, numbering, pointers, repeats, terminal
+from tsheadroom.texts import listings, numbering, pointers
 from tsheadroom.texts import tools as commands
 from tsheadroom.texts.naming import Call, Calls
 from tsheadroom.texts.numbering import Lines
+from tsheadroom.texts.steps import STEPS
 
 
 @dataclass(slots=True)
@@ -42,24 +42,16 @@ def tidy(text: str, call: Call, settings: Settings, memo: Memo) -> Draft:
         "gutter": settings.gutter,
         "repeat": settings.lossless and runs and not is_file,
     }
-    steps = tuple(name for name, on in wanted.items() if on)
+    names = tuple(name for name in STEPS if wanted[name])
 
     def make() -> tuple[str | None, list[str]]:
         draft = Draft(text)
-        for name in steps:
-            draft.take(_TIDIED[name](draft.text), name)
+        for name in names:
+            draft.take(STEPS[name].apply(draft.text), name)
         return (draft.text if draft.transforms else None), draft.transforms
 
-    shorter, transforms = memo.get(steps, text, make, lambda made: len(made[0] or ""))
+    shorter, transforms = memo.get(names, text, make, lambda made: len(made[0] or ""))
     return Draft(text if shorter is None else shorter, list(transforms))
-
-
-_TIDIED: dict[str, Callable[[str], str]] = {
-    "terminal": terminal.screen,
-    "json": jsontext.minify,
-    "gutter": numbering.strip_padding,
-    "repeat": repeats.fold,
-}
 
 
 def fold(draft: Draft, call: Call, calls: Calls, index: Index, settings: Settings) -> None:
