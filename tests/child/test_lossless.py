@@ -14,7 +14,7 @@ from tests.child.talk import numbered, source
 from tsheadroom.child.compress.compressor import Compressor
 from tsheadroom.child.headroom import lossless, proofs
 from tsheadroom.texts import listings
-from tsheadroom.texts.naming import Call
+from tsheadroom.texts.tools import ToolCall
 
 ROWS = [{"id": at, "name": f"service {at}", "state": "ok", "owner": None} for at in range(60)]
 
@@ -85,7 +85,7 @@ JSON = st.recursive(
 )
 def test_every_table_is_proven_or_not_used(compressor: Compressor, rows: list[Any]) -> None:
     text = json.dumps(rows * 6)
-    call = Call("c", "tool")
+    call = ToolCall("c", "tool")
     shorter, names = compressor.lossless.compress(call, text)
     if names:
         assert proofs.same(text, shorter, ["smart_crusher"])

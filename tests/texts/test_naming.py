@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsheadroom.texts.naming import Call, Calls, command_of, path_of, written_texts
+from tsheadroom.texts.naming import ToolCalls
+from tsheadroom.texts.tools import ToolCall
 
 PATHS = st.sampled_from(["/a/b/c.py", "/a/d/c.py", "/x/a/b/c.py", "c.py", "/c.py", "/a b/c.py"])
 INPUTS = st.one_of(
@@ -19,7 +20,7 @@ TOOLS = st.sampled_from(["Read", "Write", "Bash", "mcp__a__b"])
 
 @given(st.lists(st.tuples(TOOLS, INPUTS), min_size=2, max_size=12), st.data())
 def test_every_name_leads_back(made: list[tuple[str, dict[str, Any]]], data: st.DataObject) -> None:
-    calls = Calls()
+    calls = ToolCalls()
     added = [
         calls.add({"call": f"c{at}", "name": tool, "input": inputs})
         for at, (tool, inputs) in enumerate(made)
@@ -31,7 +32,7 @@ def test_every_name_leads_back(made: list[tuple[str, dict[str, Any]]], data: st.
 
 
 def test_names_are_short() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     first = add(calls, "Read", {"file_path": "/home/me/project/lib/web/page.ex"})
     second = add(calls, "Read", {"file_path": "/home/me/project/lib/web/page.ex"})
     own = add(calls, "Bash", {"command": "cat lib/web/page.ex"})
@@ -40,15 +41,5 @@ def test_names_are_short() -> None:
     assert calls.name(own, own, 1) == 'your Bash "cat lib/web/page.ex"'
 
 
-def add(calls: Calls, tool: str, inputs: dict[str, Any]) -> Call:
+def add(calls: ToolCalls, tool: str, inputs: dict[str, Any]) -> ToolCall:
     return calls.add({"call": f"id{len(calls.by_id)}", "name": tool, "input": inputs})
-
-
-def test_what_calls_are_about() -> None:
-    assert path_of({"path": "/src", "pattern": "x"}) == ""
-    assert path_of({"command": "view", "path": "/src/a.py"}) == "/src/a.py"
-    assert command_of({"command": ["bash", "-lc", "ls -l"]}) == "ls -l"
-    assert list(written_texts({"old_string": "a", "new_string": "b"})) == [
-        (["input", "new_string"], "b")
-    ]
-    assert list(written_texts("odd")) == []

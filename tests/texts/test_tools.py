@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tsheadroom.texts import tools as commands
-from tsheadroom.texts.naming import Calls
+from tsheadroom.texts import tools
+from tsheadroom.texts.naming import ToolCalls
+from tsheadroom.texts.tools import command_of, path_of, written_texts
 
 
 @pytest.mark.parametrize(
@@ -19,10 +20,10 @@ from tsheadroom.texts.naming import Calls
     ],
 )
 def test_comparison(one: str, other: str, compared: bool) -> None:
-    calls = Calls()
+    calls = ToolCalls()
     first = calls.add({"call": "a", "name": "Bash", "input": {"command": one}})
     second = calls.add({"call": "b", "name": "Bash", "input": {"command": other}})
-    assert commands.compared(first, second) is compared
+    assert tools.compared(first, second) is compared
 
 
 @pytest.mark.parametrize(
@@ -39,5 +40,34 @@ def test_comparison(one: str, other: str, compared: bool) -> None:
     ],
 )
 def test_files(tool: str, inputs: dict[str, object], prints: bool) -> None:
-    call = Calls().add({"call": "a", "name": tool, "input": inputs})
-    assert commands.prints_file(call) is prints
+    call = ToolCalls().add({"call": "a", "name": tool, "input": inputs})
+    assert tools.prints_file(call) is prints
+
+
+def test_what_calls_are_about() -> None:
+    assert path_of({"path": "/src", "pattern": "x"}) == ""
+    assert path_of({"command": "view", "path": "/src/a.py"}) == "/src/a.py"
+    assert command_of({"command": ["bash", "-lc", "ls -l"]}) == "ls -l"
+    assert list(written_texts({"old_string": "a", "new_string": "b"})) == [
+        (["input", "new_string"], "b")
+    ]
+    assert list(written_texts("odd")) == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "edits", "whole", "part"),
+    [
+        ({"file_path": "/a", "old_string": "x", "new_string": "y"}, True, False, False),
+        ({"file_path": "/a", "content": "all of it"}, False, True, False),
+        ({"file_path": "/a", "limit": 50}, False, False, True),
+        ({"file_path": "/a", "limit": None}, False, False, False),
+    ],
+)
+def test_what_a_call_does_to_its_file(
+    inputs: dict[str, object], edits: bool, whole: bool, part: bool
+) -> None:
+    assert tools.edits_file(inputs) is edits
+    assert tools.writes_whole_file(inputs) is whole
+    assert tools.asks_for_part(inputs) is part
+    assert tools.reads_file("Read")
+    assert not tools.reads_file("Write")

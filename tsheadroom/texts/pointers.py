@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsheadroom.texts import numbering, repeats, steps
-from tsheadroom.texts.naming import Call, Calls, written_texts
+from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import ARROW, Lines
+from tsheadroom.texts.tools import ToolCall, written_texts
 
 # What looks like a pointer anywhere in a text: an imitation by a client, or one that an agent
 # copied into a file. Looser than the grammar on purpose.
@@ -173,7 +174,7 @@ def expand(
     output itself come again, and whether its tool right-aligns its numbers; what "terminal" and
     "json" took off stays off. None: a pointer leads nowhere.
     """
-    calls = Calls()
+    calls = ToolCalls()
     for earlier in items[:item]:
         for part in earlier["parts"]:
             if part["kind"] == "tool_use":
@@ -213,7 +214,7 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
     return [f"{here + at}{pointer.separator}{body}" for at, body in enumerate(bodies)]
 
 
-def _target(items: Sequence[Mapping[str, Any]], call: Call, written: int) -> str | None:
+def _target(items: Sequence[Mapping[str, Any]], call: ToolCall, written: int) -> str | None:
     if not written:
         return _result(items, call.id)
     for part in _parts(items, call.id, "tool_use"):

@@ -22,7 +22,7 @@ from tsheadroom.conversations.turn import Turn
 from tsheadroom.providers.prices import Price
 from tsheadroom.providers.shapes import Part, Slot
 from tsheadroom.telemetry.record import BYTES_PER_TOKEN
-from tsheadroom.texts import naming, numbering
+from tsheadroom.texts import numbering, tools
 from tsheadroom.turns.items import Items
 
 # Turns that are expected to come, as a share of those that were: of 0.25 and 1, measured on
@@ -34,12 +34,6 @@ MIN_TEXT = 400  # characters; the replacement takes about a hundred
 # Tools that show a file stop somewhere, usually at 2,000 lines: such a view may not be all of it.
 MAX_LINES = 2000
 
-_READS = frozenset(
-    {"read", "read_file", "view", "str_replace_based_edit_tool", "str_replace_editor"}
-)
-_RANGES = ("offset", "limit", "view_range", "start_line", "end_line", "range", "lines", "pages")
-_WHOLE = ("content", "contents", "file_text")  # inputs that hold all of the file that they write
-_REPLACED = ("old_string", "old_str", "edits", "insert_line", "new_source")
 _FAILED = ("<tool_use_error>", "error:", "error ")
 _NOTICE = "[This earlier view of "
 
@@ -232,18 +226,18 @@ def _files(view: View) -> dict[str, _File]:
         texts = {tuple(p["slot"]): p["text"] for p in view.sent[item] if "slot" in p}
         for part in parts:
             if part["kind"] == "tool_use" and isinstance(part["input"], Mapping):
-                calls[part["call"]] = item, part["name"].lower(), part["input"]
+                calls[part["call"]] = item, part["name"], part["input"]
             if part["kind"] != "tool_result" or part["call"] not in calls or _failed(part):
                 continue
             at, tool, inputs = calls[part["call"]]
-            path, slot = naming.path_of(inputs), tuple(part["slot"])
+            path, slot = tools.path_of(inputs), tuple(part["slot"])
             if not path:
                 continue
-            if any(key in inputs for key in _REPLACED):
+            if tools.edits_file(inputs):
                 files[path].edits.append(item)
-            elif any(isinstance(inputs.get(key), str) for key in _WHOLE):
+            elif tools.writes_whole_file(inputs):
                 files[path].copies.append(at)
-            elif tool in _READS:
+            elif tools.reads_file(tool):
                 files[path].views.append((item, slot, part["text"]))
                 if _is_whole(part["text"], texts.get(slot, ""), inputs):
                     files[path].copies.append(item)
@@ -256,7 +250,7 @@ def _failed(result: Part) -> bool:
 
 def _is_whole(text: str, original: str, inputs: Mapping[str, Any]) -> bool:
     """Whether a read shows all of a file, and goes out with every line that it had."""
-    if any(inputs.get(key) is not None for key in _RANGES):
+    if tools.asks_for_part(inputs):
         return False
     lines = numbering.read(text)
     if len(lines.separators) != 1 or 1 not in lines.starts or len(lines.raw) >= MAX_LINES:

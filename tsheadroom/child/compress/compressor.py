@@ -21,9 +21,9 @@ from tsheadroom.child.compress.settings import Settings
 from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
-from tsheadroom.texts import pointers
-from tsheadroom.texts import tools as commands
-from tsheadroom.texts.naming import Call, Calls, written_texts
+from tsheadroom.texts import pointers, tools
+from tsheadroom.texts.naming import ToolCalls
+from tsheadroom.texts.tools import ToolCall, written_texts
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class _Place:
 
     item: int
     slot: list[str | int]
-    call: Call
+    call: ToolCall
     original: str
     target: Target | None
 
@@ -95,7 +95,7 @@ class Conversation:
     def __init__(self, compressor: Compressor) -> None:
         self.length = 0
         self._compressor = compressor
-        self._calls = Calls()
+        self._calls = ToolCalls()
         self._index = Index()
         self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
         self._answered: set[str] = set()
@@ -193,7 +193,7 @@ class Conversation:
         return self._edit(part, draft, result)
 
     def _output(
-        self, part: dict[str, Any], call: Call, settings: Settings, result: Result
+        self, part: dict[str, Any], call: ToolCall, settings: Settings, result: Result
     ) -> dict[str, Any] | None:
         text: str = part["text"]
         failed = _failed(part)
@@ -205,7 +205,7 @@ class Conversation:
         return edit
 
     def _draft(
-        self, text: str, call: Call, failed: bool, settings: Settings, result: Result
+        self, text: str, call: ToolCall, failed: bool, settings: Settings, result: Result
     ) -> forms.Draft:
         draft = forms.Draft(text)
         if call.tool in settings.exclude_tools:
@@ -258,7 +258,7 @@ class Conversation:
             self._written(call, failed)
             self._settle(part, call, failed, text)
 
-    def _written(self, call: Call, failed: bool) -> None:
+    def _written(self, call: ToolCall, failed: bool) -> None:
         """The call has its answer: what it wrote stands in a file now, or does not."""
         texts = self._pending.pop(call.id, [])
         if texts and not failed:
@@ -268,7 +268,7 @@ class Conversation:
                 self._add(item, way, call, number, text)
 
     def _settle(
-        self, part: Mapping[str, Any], call: Call, failed: bool, text: str
+        self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
     ) -> Target | None:
         """An output stands in the outgoing conversation as `text` from now on."""
         reading = _reading(call)
@@ -283,7 +283,7 @@ class Conversation:
         return self._add(self.length, part["slot"], call, 0, text)
 
     def _add(
-        self, item: int, slot: list[str | int], call: Call, written: int, text: str
+        self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
     ) -> Target | None:
         if len(text) < MIN_TARGET_CHARS:
             return None
@@ -292,9 +292,9 @@ class Conversation:
         return target
 
 
-def _reading(call: Call) -> tuple[str, str] | None:
+def _reading(call: ToolCall) -> tuple[str, str] | None:
     """What file an output is a reading of, if of one; a path is the same whichever tool reads."""
-    if not commands.prints_file(call) or call.writes:
+    if not tools.prints_file(call) or call.writes:
         return None
     return ("", call.path) if call.path else (call.tool, call.label)
 

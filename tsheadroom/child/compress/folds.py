@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tsheadroom.texts import numbering, pointers
-from tsheadroom.texts.naming import Call
 from tsheadroom.texts.numbering import Lines
+from tsheadroom.texts.tools import ToolCall
 
 BLOCK = 4  # lines an index entry; any run of 2 * BLOCK - 1 lines holds a whole block
 CANDIDATES = 6  # places kept for one block: the first seen and the latest ones
@@ -36,7 +36,7 @@ class Target:
 
     item: int
     slot: list[str | int]
-    call: Call
+    call: ToolCall
     written: int  # 0 a result, else the n-th text of the call's input
     data: bytes
     alive: bool = True
@@ -130,7 +130,7 @@ class Folder:
         self,
         index: Index,
         text: str,
-        own: Call,
+        own: ToolCall,
         allowed: Callable[[Target], bool],
         min_lines: int,
     ) -> None:

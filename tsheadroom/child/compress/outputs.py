@@ -10,11 +10,11 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import Settings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import listings, numbering, pointers
-from tsheadroom.texts import tools as commands
-from tsheadroom.texts.naming import Call, Calls
+from tsheadroom.texts import listings, numbering, pointers, tools
+from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.steps import STEPS
+from tsheadroom.texts.tools import ToolCall
 
 
 @dataclass(slots=True)
@@ -33,9 +33,9 @@ class Draft:
             self.transforms.append(name)
 
 
-def tidy(text: str, call: Call, settings: Settings, memo: Memo) -> Draft:
+def tidy(text: str, call: ToolCall, settings: Settings, memo: Memo) -> Draft:
     """The steps that look at nothing but the output itself and that the daemon can repeat."""
-    runs, is_file = commands.runs_commands(call), commands.prints_file(call)
+    runs, is_file = tools.runs_commands(call), tools.prints_file(call)
     wanted = {
         "terminal": settings.terminal and runs,
         "json": settings.json and not is_file,
@@ -54,7 +54,7 @@ def tidy(text: str, call: Call, settings: Settings, memo: Memo) -> Draft:
     return Draft(text if shorter is None else shorter, list(transforms))
 
 
-def fold(draft: Draft, call: Call, calls: Calls, index: Index, settings: Settings) -> None:
+def fold(draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: Settings) -> None:
     """Replace lines that stand earlier by pointers to them."""
     if len(draft.text) < SAME_CHARS:
         return
@@ -65,14 +65,14 @@ def fold(draft: Draft, call: Call, calls: Calls, index: Index, settings: Setting
         return
 
     def allowed(target: Target) -> bool:
-        return bool(target.written) or not commands.compared(call, target.call)
+        return bool(target.written) or not tools.compared(call, target.call)
 
     runs = Folder(index, draft.text, call, allowed, settings.fold_min_lines).runs()
     if runs:
         _point(draft, runs, call, calls, index)
 
 
-def _point(draft: Draft, runs: list[Run], call: Call, calls: Calls, index: Index) -> None:
+def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, index: Index) -> None:
     """Put pointers in the place of runs, if the result can be undone."""
     here = numbering.read(draft.text)
     out, back, found = [], [], []
@@ -105,7 +105,7 @@ def _point(draft: Draft, runs: list[Run], call: Call, calls: Calls, index: Index
 
 
 def _pointer(
-    here: Lines, run: Run, call: Call, calls: Calls, index: Index
+    here: Lines, run: Run, call: ToolCall, calls: ToolCalls, index: Index
 ) -> pointers.Pointer | None:
     """What the pointer for a run says; None if it would not lead a reader there."""
     target, there = run.target, index.lines(run.target)
@@ -118,7 +118,7 @@ def _pointer(
     return pointer if pointers.place(there, pointer) == run.first else None
 
 
-def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings, asked: str) -> None:
+def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: Settings, asked: str) -> None:
     """Headroom's removing compressors; only where nothing was folded, or pointers could be hit."""
     if draft.pointers:
         return
@@ -128,9 +128,9 @@ def shorten(draft: Draft, call: Call, lossy: Lossy, settings: Settings, asked: s
         draft.transforms += names
 
 
-def headroom(draft: Draft, call: Call, lossless: Lossless, memo: Memo) -> None:
+def headroom(draft: Draft, call: ToolCall, lossless: Lossless, memo: Memo) -> None:
     """Headroom's lossless compressors, on outputs that are not the text of a file."""
-    if draft.pointers or "repeat" in draft.transforms or commands.prints_file(call):
+    if draft.pointers or "repeat" in draft.transforms or tools.prints_file(call):
         return
 
     def make() -> tuple[str | None, list[str]]:

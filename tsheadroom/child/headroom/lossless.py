@@ -16,7 +16,7 @@ from headroom.transforms.content_router import ContentRouter, ContentRouterConfi
 from headroom.transforms.pipeline import TransformPipeline
 
 from tsheadroom.child.headroom import proofs
-from tsheadroom.texts.naming import Call
+from tsheadroom.texts.tools import SEARCH_TOOLS, ToolCall
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ MAX_CHARS = 1_000_000  # half a second of Python scanners
 # one brace take it a minute. This many lines looked at are some 20 ms; code and logs stay far off.
 MAX_NESTED_LINES = 200_000
 _GUARDED_CHARS = 4_000  # shorter texts cannot reach it
-_NAMED = frozenset({"Bash", "Grep"})  # by these it knows search results
 _MARKERS = ("<<ccr:", "Retrieve original", "headroom_retrieve")
 
 
@@ -91,11 +90,11 @@ def bearable(text: str) -> bool:
     return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES
 
 
-def call_messages(call: Call, inputs: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
+def call_messages(call: ToolCall, inputs: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     """A tool call and its output, the least that Headroom needs to know what it looks at."""
     # Headroom spares some tools' outputs by name what it removes; nothing is removed here, and a
     # name that it does not know gets all that is lossless.
-    name = call.tool if call.tool in _NAMED else "tool"
+    name = call.tool if call.tool in SEARCH_TOOLS else "tool"
     use = {"type": "tool_use", "id": "call", "name": name, "input": dict(inputs)}
     result = {"type": "tool_result", "tool_use_id": "call", "content": text}
     return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
@@ -107,7 +106,7 @@ class Lossless:
     def __init__(self) -> None:
         self._pipeline = build()
 
-    def compress(self, call: Call, text: str) -> tuple[str, list[str]]:
+    def compress(self, call: ToolCall, text: str) -> tuple[str, list[str]]:
         """A tool output's shorter form and what was applied; the same text if there is none."""
         if not worth_trying(text):
             return text, []

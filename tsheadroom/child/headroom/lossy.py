@@ -18,8 +18,8 @@ from headroom.transforms.pipeline import TransformPipeline
 from tsheadroom.child.compress.settings import Settings
 from tsheadroom.child.headroom import kompress, proofs
 from tsheadroom.child.headroom.lossless import MODEL, MODEL_LIMIT, bearable, marked
-from tsheadroom.texts import tools as commands
-from tsheadroom.texts.naming import Call
+from tsheadroom.texts import tools
+from tsheadroom.texts.tools import ToolCall
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,13 @@ class Lossy:
         self._pipelines: dict[str | None, TransformPipeline] = {}
 
     def compress_output(
-        self, call: Call, text: str, settings: Settings, asked: str = ""
+        self, call: ToolCall, text: str, settings: Settings, asked: str = ""
     ) -> tuple[str, list[str]]:
         """A tool output with what Headroom holds dispensable gone; the same text if there is none.
 
         `asked` is what the user said last. The text of a file stays: an agent edits by its words.
         """
-        if commands.prints_file(call):
+        if tools.prints_file(call):
             return text, []
         knobs = Knobs.of(settings)
         function = {"name": call.tool, "arguments": "{}"}
@@ -167,7 +167,7 @@ def with_ends(text: str, shorter: str) -> str:
     return "\n".join([*lines[:HEAD_LINES], shorter, *lines[-TAIL_LINES:]])
 
 
-def _way_back(call: Call) -> str:
+def _way_back(call: ToolCall) -> str:
     if call.path:
         return "read the file for the rest"
     if call.command:
