@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.workers.support import job_config
 from tsheadroom.child.compress.compressor import Compressor, Result
 from tsheadroom.texts import pointers
 
@@ -25,7 +26,7 @@ class Talk:
 
     def __init__(self, compressor: Compressor, config: dict[str, Any]) -> None:
         self.conversation = compressor.conversation()
-        self.config = config
+        self.config = job_config(**config)
         self.items: list[dict[str, Any]] = []
         self.sent: list[dict[str, Any]] = []
         self.last = Result()

@@ -8,8 +8,8 @@ import pytest
 
 from tests.workers.standin import Compressor
 from tests.workers.support import item
-from tsheadroom.child.held import BYTES_A_CONVERSATION, Conversations, UnknownBaseError
-from tsheadroom.child.protocol import EMPTY_CHAIN, chain, form_token
+from tsheadroom.child.held import BYTES_A_CONVERSATION, Conversations
+from tsheadroom.child.protocol import EMPTY_CHAIN, UnknownBaseError, chain, form_token
 
 
 def payload(*texts: str, **more: Any) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from tsheadroom.conversations import forms as decisions
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.prefixes import Request
 from tsheadroom.conversations.turn import Turn
+from tsheadroom.settings import Settings
 from tsheadroom.turns.items import Items
 from tsheadroom.turns.question import BATCH_BYTES, Question
 from tsheadroom.workers.messages import Edit, Form, Pointer, Reply
 
+CONFIG: dict[str, Any] = msgspec.to_builtins(Settings())
 OUTPUT = "\n".join(f"line {n} of an output that is long enough" for n in range(40))
 USE = [
     {"type": "tool_use", "id": name, "name": "Bash", "input": {"command": name}} for name in "ab"
@@ -48,7 +50,7 @@ class Desk:
         digests = Digests.of(data)
         request = Request(b"", digests.names, data.by_model, has_prefix_cache="cache" in str(sent))
         turn = begin(self.ledger, request)
-        return turn, Question(Items(data, digests), turn, config or {})
+        return turn, Question(Items(data, digests), turn, config or CONFIG)
 
 
 def asked(question: Question) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from tsheadroom.settings import Settings
 from tsheadroom.workers import Job, Pool
 
 HERE = Path(__file__).parent
@@ -34,6 +37,11 @@ def item(text: str, *, context: bool = False, digest: str = "") -> dict[str, Any
         "context": context,
         "parts": [{"kind": "text", "slot": ["content"], "text": text}],
     }
+
+
+def job_config(**changes: Any) -> dict[str, Any]:
+    """A job's `config` as the daemon sends it: every setting, with these changes."""
+    return {**msgspec.to_builtins(Settings()), **changes}
 
 
 def job(*texts: str, key: str = "c", model: str = "m", context: int = 0, **more: Any) -> Job:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.workers.support import MakePool, started
+from tests.workers.support import MakePool, job_config, started
 from tsheadroom.child.environment import OFFLINE
-from tsheadroom.workers import Job
+from tsheadroom.workers import Job, WorkerFailed
 from tsheadroom.workers.launch import CHILD
 
 ROWS = json.dumps([{"id": at, "name": f"row {at}", "status": "ok"} for at in range(100)], indent=1)
@@ -39,7 +39,7 @@ def listing(key: str = "c") -> dict[str, Any]:
             {"digest": "02" * 16, "role": "user", "context": False, "parts": [part]},
         ],
         "model": "claude-sonnet-4-5",
-        "config": {},
+        "config": job_config(),
     }
 
 
@@ -64,6 +64,19 @@ async def test_half_a_surrogate_pair_does_not_break_the_line(make_pool: MakePool
     part["text"] = ROWS.replace("row 7", "row \ud800")
     await pool.submit(Job("a", json.dumps(payload).encode()))
     assert pool.stats.restarts == 0
+
+
+async def test_a_job_without_a_setting_is_refused_and_the_child_stays(make_pool: MakePool) -> None:
+    pool = await started(make_pool(pipelines=""))
+    before = pool.pids
+    payload = listing()
+    del payload["config"]["gutter"], payload["config"]["lossy"]
+    with pytest.raises(WorkerFailed, match="no value for gutter, lossy") as caught:
+        await pool.submit(Job("a", json.dumps(payload).encode()))
+    assert (caught.value.error_type, caught.value.blames_items) == ("bad_request", False)
+    payload["config"] = {**job_config(), "of_another_part": 7}
+    assert (await pool.submit(Job("a", json.dumps(payload).encode()))).forms
+    assert pool.pids == before
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.workers import tiny_model
-from tests.workers.support import PATIENCE, MakePool, children, started, until
+from tests.workers.support import PATIENCE, MakePool, children, job_config, started, until
 from tests.workers.test_real_child import listing
 from tsheadroom.child import environment
 from tsheadroom.child.headroom import kompress
@@ -68,7 +68,7 @@ class Child:
         user = {"digest": "03" * 16, "role": "user", "context": True, "parts": [said]}
         payload["messages"] = [user, *payload["messages"]]
         payload["messages"][2]["parts"][0]["text"] = text
-        payload["config"] = {"lossy": True, **config}
+        payload["config"] = job_config(lossy=True, **config)
         request = {"id": 1, "payload": payload}
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -196,7 +196,7 @@ async def test_workers_with_a_model_are_not_forked(
     pool = await started(make_pool(pipelines="", options={"lossy": True}))
     payload = listing()
     payload["messages"][1]["parts"][0]["text"] = PROSE
-    payload["config"] = {"lossy": True}
+    payload["config"] = job_config(lossy=True)
     reply = await pool.submit(Job("a", json.dumps(payload).encode()))
     assert len(reply.forms[0].edits[0].text) < len(PROSE)
     assert len(pool.pids) == 1

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tsheadroom.child.protocol import UNKNOWN_BASE, chain, form_token
+from tsheadroom.child.protocol import UnknownBaseError, chain, form_token
 
 HELD_BYTES = 16 * 1024 * 1024
 """Of all conversations together: twenty sessions of 200 KB (0.8 MB each, measured). One that is not
@@ -53,12 +53,6 @@ class Compressor(Protocol):
 
     def warm_up(self) -> None: ...
     def conversation(self) -> Conversation: ...
-
-
-class UnknownBaseError(Exception):
-    """This child does not hold exactly the prefix that the request builds on."""
-
-    error_type = UNKNOWN_BASE
 
 
 class _Held:

@@ -26,6 +26,19 @@ UNKNOWN_BASE = "unknown_base"
 BAD_REQUEST = "bad_request"
 """error_type of a request that the child could not make sense of; the child itself is fine."""
 
+
+class UnknownBaseError(Exception):
+    """This child does not hold exactly the prefix that the request builds on."""
+
+    error_type = UNKNOWN_BASE
+
+
+class BadRequestError(Exception):
+    """The request lacks what the child needs; the sentence names it, and the child goes on."""
+
+    error_type = BAD_REQUEST
+
+
 CHAIN_BYTES = 16
 """128 bits: chains are compared, never searched for collisions by someone who gains from one."""
 

@@ -16,8 +16,8 @@ from tsheadroom.child.compress import outputs as forms
 from tsheadroom.child.compress import tokens
 from tsheadroom.child.compress.folds import Index, Target
 from tsheadroom.child.compress.memo import Memo
-from tsheadroom.child.compress.samples import SAMPLES
-from tsheadroom.child.compress.settings import Settings
+from tsheadroom.child.compress.samples import EVERY_STEP, SAMPLES
+from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
@@ -51,8 +51,8 @@ class Compressor:
 
     headroom_version: str = metadata.version("headroom-ai")
 
-    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
-        self._options = dict(options or {})  # the settings at the daemon's start
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options  # the settings at the daemon's start; what is absent is not wanted
         self.lacks = ""  # what was wanted of this process and is not here, in words
         self.memo = Memo()
         self.lossless = Lossless()
@@ -61,12 +61,13 @@ class Compressor:
     def warm_up(self) -> None:
         """Pay what the first call costs: vocabularies, lazy imports, patterns."""
         lossy = bool(self._options.get("lossy"))
+        config = EVERY_STEP | {"lossy": lossy}
         for text in SAMPLES:
             conversation = self.conversation()
             use = {"kind": "tool_use", "call": "c", "name": "Bash", "input": {"command": "warm up"}}
             part = {"kind": "tool_result", "slot": [0], "call": "c", "text": text, "error": False}
             conversation.context({"role": "assistant", "parts": [use]})
-            conversation.compress([{"role": "user", "parts": [part]}], "", {"lossy": lossy})
+            conversation.compress([{"role": "user", "parts": [part]}], "", config)
         if lossy:
             self.lacks = self.lossy.kompress.lacks(self._options.get("kompress_model"))
 
@@ -125,7 +126,7 @@ class Conversation:
         self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
     ) -> Result:
         """Decide the forms of new items, in order, and hold them as forwarded with these forms."""
-        settings, result = Settings.of(config), Result()
+        settings, result = TextSettings.of(config), Result()
         self._last = []
         for at, item in enumerate(items):
             if item.get("context") or item.get("role") == "assistant":
@@ -176,7 +177,7 @@ class Conversation:
             self._asked = str(part["text"])[:ASKED_CHARS]
 
     def _part(
-        self, part: dict[str, Any], role: str, settings: Settings, result: Result
+        self, part: dict[str, Any], role: str, settings: TextSettings, result: Result
     ) -> dict[str, Any] | None:
         if part["kind"] == "tool_result":
             call = self._calls.by_id.get(part.get("call", ""))
@@ -193,7 +194,7 @@ class Conversation:
         return self._edit(part, draft, result)
 
     def _output(
-        self, part: dict[str, Any], call: ToolCall, settings: Settings, result: Result
+        self, part: dict[str, Any], call: ToolCall, settings: TextSettings, result: Result
     ) -> dict[str, Any] | None:
         text: str = part["text"]
         failed = _failed(part)
@@ -205,7 +206,7 @@ class Conversation:
         return edit
 
     def _draft(
-        self, text: str, call: ToolCall, failed: bool, settings: Settings, result: Result
+        self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: Result
     ) -> forms.Draft:
         draft = forms.Draft(text)
         if call.tool in settings.exclude_tools:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tsheadroom.child.compress.folds import SAME_CHARS, Folder, Index, Run, Target
 from tsheadroom.child.compress.memo import Memo
-from tsheadroom.child.compress.settings import Settings
+from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
 from tsheadroom.texts import listings, numbering, pointers, tools
@@ -33,7 +33,7 @@ class Draft:
             self.transforms.append(name)
 
 
-def tidy(text: str, call: ToolCall, settings: Settings, memo: Memo) -> Draft:
+def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft:
     """The steps that look at nothing but the output itself and that the daemon can repeat."""
     runs, is_file = tools.runs_commands(call), tools.prints_file(call)
     wanted = {
@@ -54,7 +54,9 @@ def tidy(text: str, call: ToolCall, settings: Settings, memo: Memo) -> Draft:
     return Draft(text if shorter is None else shorter, list(transforms))
 
 
-def fold(draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: Settings) -> None:
+def fold(
+    draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: TextSettings
+) -> None:
     """Replace lines that stand earlier by pointers to them."""
     if len(draft.text) < SAME_CHARS:
         return
@@ -118,7 +120,7 @@ def _pointer(
     return pointer if pointers.place(there, pointer) == run.first else None
 
 
-def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: Settings, asked: str) -> None:
+def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: TextSettings, asked: str) -> None:
     """Headroom's removing compressors; only where nothing was folded, or pointers could be hit."""
     if draft.pointers:
         return

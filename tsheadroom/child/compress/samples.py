@@ -1,7 +1,12 @@
-"""A small text of each kind that Headroom tells apart: what it imports at the first of a kind
-is then there before a caller waits."""
+"""What a child does before its first call, so that no caller waits for it.
+
+A small text of each kind that Headroom tells apart, because it imports something at the first text
+of a kind, and settings that let every step look at it.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 _ROWS = ",\n".join(f'{{"name": "file {at}", "size": {at * 77}, "kind": "x"}}' for at in range(40))
 _NUMBERS = range(60)
@@ -17,3 +22,23 @@ SAMPLES = (
     "\n".join(f"| name {at} | value {at} | text |" for at in _NUMBERS),
     "".join(f"service_{at}:\n  image: repo/image:{at}\n  port: {at}\n" for at in _NUMBERS),
 )
+
+EVERY_STEP: dict[str, Any] = {
+    "folds": True,
+    "fold_min_lines": 2,
+    "gutter": True,
+    "terminal": True,
+    "json": True,
+    "lossless": True,
+    "lossy": True,
+    "exclude_tools": [],
+    "compress_user_messages": True,
+    "compress_system_messages": True,
+    "protect_recent": 4,
+    "protect_analysis_context": True,
+    "target_ratio": None,
+    "min_tokens_to_compress": 250,
+    "kompress_model": None,
+    "savings_profile": None,
+}
+"""The `config` of the warm-up. Its values are no defaults: no job is decided by them."""

@@ -1,4 +1,8 @@
-"""The settings of one request, as far as they concern the compression of texts."""
+"""The settings of one job, as far as they concern the compression of texts.
+
+The daemon sends every value with every job. The defaults are in `tsheadroom/settings.py` and
+nowhere else: a second set of them here would sooner or later be another one.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tsheadroom.child.protocol import BadRequestError
+
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Missing keys mean these defaults; keys of other parts are passed over."""
+class TextSettings:
+    """What may be done to the texts of a job. README.md says what each setting means."""
 
-    folds: bool = True
-    fold_min_lines: int = 20
-    gutter: bool = True
-    terminal: bool = True
-    json: bool = True
-    lossless: bool = True
-    lossy: bool = False
-    exclude_tools: frozenset[str] = frozenset()
-    compress_user_messages: bool = False
-    compress_system_messages: bool = True
-    protect_recent: int = 4
-    protect_analysis_context: bool = True
-    target_ratio: float | None = None
-    min_tokens_to_compress: int = 250
-    kompress_model: str | None = None
-    savings_profile: str | None = None
+    folds: bool
+    fold_min_lines: int
+    gutter: bool
+    terminal: bool
+    json: bool
+    lossless: bool
+    lossy: bool
+    exclude_tools: frozenset[str]
+    compress_user_messages: bool
+    compress_system_messages: bool
+    protect_recent: int
+    protect_analysis_context: bool
+    target_ratio: float | None
+    min_tokens_to_compress: int
+    kompress_model: str | None
+    savings_profile: str | None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Settings:
-        """The settings in a request's `config`; null for a switch means its default."""
-        known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
-        known["exclude_tools"] = frozenset(known.get("exclude_tools") or ())
-        known["fold_min_lines"] = max(2, int(known.get("fold_min_lines") or 20))
-        return cls(**known)
+    def of(cls, config: Mapping[str, Any]) -> TextSettings:
+        """The settings in a job's `config`; keys of other parts are passed over.
+
+        Raises BadRequestError, with the names, if a value is missing.
+        """
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in config]
+        if missing:
+            raise BadRequestError(f"the job's config has no value for {', '.join(missing)}")
+        values = {name: config[name] for name in names}
+        return cls(**values | {"exclude_tools": frozenset(config["exclude_tools"])})

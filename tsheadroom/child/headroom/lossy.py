@@ -15,7 +15,7 @@ from headroom.config import ReadLifecycleConfig
 from headroom.transforms.content_router import ContentRouter, ContentRouterConfig
 from headroom.transforms.pipeline import TransformPipeline
 
-from tsheadroom.child.compress.settings import Settings
+from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom import kompress, proofs
 from tsheadroom.child.headroom.lossless import MODEL, MODEL_LIMIT, bearable, marked
 from tsheadroom.texts import tools
@@ -46,7 +46,7 @@ class Knobs:
     min_tokens_to_compress: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Knobs:
+    def of(cls, settings: TextSettings) -> Knobs:
         """The settings, or what a profile puts in their place."""
         knobs = cls(
             settings.compress_user_messages,
@@ -69,7 +69,7 @@ class Lossy:
         self._pipelines: dict[str | None, TransformPipeline] = {}
 
     def compress_output(
-        self, call: ToolCall, text: str, settings: Settings, asked: str = ""
+        self, call: ToolCall, text: str, settings: TextSettings, asked: str = ""
     ) -> tuple[str, list[str]]:
         """A tool output with what Headroom holds dispensable gone; the same text if there is none.
 
@@ -87,7 +87,7 @@ class Lossy:
         ]
         return self._compress(messages, text, _way_back(call), knobs, settings.kompress_model)
 
-    def compress_text(self, role: str, text: str, settings: Settings) -> tuple[str, list[str]]:
+    def compress_text(self, role: str, text: str, settings: TextSettings) -> tuple[str, list[str]]:
         """A user's or system text, if the settings let Headroom touch that role."""
         knobs = Knobs.of(settings)
         touched = {"user": knobs.compress_user_messages, "system": knobs.compress_system_messages}
