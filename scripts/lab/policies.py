@@ -47,7 +47,7 @@ class InlineWorkers:
     def __init__(self) -> None:
         from tsheadroom.child.compress.compressor import Compressor  # imports Headroom: seconds
 
-        self._held = held.Conversations(Compressor({}))
+        self._held = held.HeldConversations(Compressor({}))
 
     def submit(self, job: Job) -> asyncio.Future[Reply]:
         """The reply, at once."""

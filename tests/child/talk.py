@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from tests.workers.support import job_config
-from tsheadroom.child.compress.compressor import Compressor, Result
+from tsheadroom.child.compress.compressor import Compressor, TurnResult
 from tsheadroom.texts import pointers
 
 EXACT = {"gutter", "fold", "padded", "repeat"}  # what `expand` undoes to the letter
@@ -29,7 +29,7 @@ class Talk:
         self.config = job_config(**config)
         self.items: list[dict[str, Any]] = []
         self.sent: list[dict[str, Any]] = []
-        self.last = Result()
+        self.last = TurnResult()
         self._calls = 0
 
     def turn(
@@ -56,7 +56,7 @@ class Talk:
         )
         return str(self.sent[-1]["parts"][0]["text"])
 
-    def add(self, items: list[dict[str, Any]], **config: Any) -> Result:
+    def add(self, items: list[dict[str, Any]], **config: Any) -> TurnResult:
         start = len(self.items)
         self.items += items
         self.sent += copy.deepcopy(items)

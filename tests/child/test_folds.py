@@ -176,17 +176,6 @@ def test_excluded_tools_are_left_alone(talk: NewTalk) -> None:
     assert t.read("/srv/a.py", numbered(FILE)) == numbered(FILE)
 
 
-def test_a_refused_form_is_no_target(talk: NewTalk) -> None:
-    t = talk()
-    t.read("/srv/a.py", numbered(FILE))
-    t.read("/srv/b.py", numbered([*source(40, "other"), *FILE]))
-    refused = len(t.items) - 1
-    t.conversation.refuse([refused])
-    t.sent[refused] = t.items[refused]
-    sent = t.read("/srv/c.py", numbered(source(40, "other")))
-    assert pointer_lines(sent) == ["[lines 1-40 unchanged: see Read b.py above]"]
-
-
 def test_two_files_of_one_name_are_told_apart(talk: NewTalk) -> None:
     t = talk()
     t.read("/srv/one/main.py", numbered(FILE))

@@ -114,5 +114,8 @@ def test_ordinary_nesting_is_tried() -> None:
     assert lossless.worth_trying(code)
 
 
-def test_half_a_surrogate_pair_is_survived(talk: NewTalk) -> None:
-    talk().run("npm test", "\n".join(["a \ud800 line of a log that repeats itself here"] * 40))
+def test_a_form_that_no_line_can_carry_is_not_made(talk: NewTalk) -> None:
+    line = "a {} line of a log that repeats itself here"
+    assert len(talk().run("npm test", "\n".join([line.format("long")] * 40))) < 200
+    text = "\n".join([line.format("\ud800")] * 40)
+    assert talk().run("npm test", text) == text

@@ -187,7 +187,7 @@ def test_a_conversation_that_comes_all_at_once_is_cut_into_calls() -> None:
     stops = question.stops()
     assert len(stops) >= sum(map(len, map(str, messages))) // BATCH_BYTES // 2
     assert stops[-1] == len(messages)
-    child = held.Conversations(Compressor({}))
+    child = held.HeldConversations(Compressor({}))
     for number, stop in enumerate(stops):
         delta = question.delta(stop)
         assert (delta is None) == (number == 0)
@@ -209,7 +209,7 @@ def test_every_recorded_form_is_proven_at_every_turn() -> None:
 
     from tsheadroom.child.compress.compressor import Compressor
 
-    child = held.Conversations(Compressor({}))
+    child = held.HeldConversations(Compressor({}))
     desk = Desk()
     pointers = 0
     for sent in turns(max(TRACES, key=lambda path: path.stat().st_size)):

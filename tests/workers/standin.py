@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ class OfflineEgressBlocked(BaseException):
 @dataclass
 class Result:
     forms: list[dict[str, Any]]
-    tokens_before: int
-    tokens_after: int
-    transforms_applied: list[str] = field(default_factory=lambda: ["upper"])
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,19 +41,13 @@ class Conversation:
         misbehave(model)
         self.items += items
         forms = []
-        tokens = 0
         for index, item in enumerate(items):
             for part in item["parts"]:
-                tokens += len(part["text"])
                 if not item["context"] and part["text"] != part["text"].upper():
                     edit = {"slot": part["slot"], "text": part["text"].upper()}
                     forms.append({"item": index, "edits": [edit]})
         notes = {"length": self.length, "pid": os.getpid(), "home": os.environ.get("SECRET", "")}
-        return Result(forms, tokens, tokens, notes=notes)
-
-    def refuse(self, indexes: Iterable[int]) -> None:
-        for index in indexes:
-            assert self.items[index] is not None
+        return Result(forms, notes)
 
 
 def misbehave(model: str) -> None:

@@ -53,8 +53,7 @@ async def test_it_compresses(make_pool: MakePool, fork: bool) -> None:
         reply = await pool.submit(Job(key, json.dumps(listing(key)).encode()))
         assert [form.item for form in reply.forms] == [1]
         assert len(reply.forms[0].edits[0].text) < len(ROWS)
-        assert 0 < reply.tokens_after < reply.tokens_before
-        assert reply.tokens_saved == reply.tokens_before - reply.tokens_after
+        assert reply.forms[0].tokens_saved > 0
 
 
 async def test_half_a_surrogate_pair_does_not_break_the_line(make_pool: MakePool) -> None:

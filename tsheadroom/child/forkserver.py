@@ -30,7 +30,7 @@ def nurse(control: int, version: str, arguments: dict[str, Any]) -> tuple[int, i
     """
     sock = socket.socket(fileno=control)
     count = system.threads()
-    ready = {"ready": count == 1, "headroom_version": version, "pid": os.getpid()}
+    ready = {"ready": count == 1, "headroom_version": version}
     if count != 1:
         ready["reason"] = f"{count} threads"  # their locks would stay taken in a fork
     _send(sock, ready)

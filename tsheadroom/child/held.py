@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tsheadroom.child.protocol import UnknownBaseError, chain, form_token
@@ -16,105 +16,103 @@ held is sent again, which costs some 20 ms; the memory would be paid by every wo
 BYTES_A_CONVERSATION = 2048
 """Added to what a conversation says of itself, so that empty ones are bounded, too."""
 
-
 MODEL_LIMIT = 200_000
 """Reported for readers of the log line; it changes nothing in Headroom 0.42."""
 
 
-class Result(Protocol):
-    """What came of the new items; `forms` name items relative to those given."""
+class ResultProtocol(Protocol):
+    """What came of the new items of one request.
+
+    Each form is a dict as `protocol.py` has it, but its `item` counts from the first item given.
+    `notes` counts events by name.
+    """
 
     forms: list[dict[str, Any]]
-    tokens_before: int
-    tokens_after: int
-    transforms_applied: list[str]
     notes: dict[str, Any]
 
 
-class Conversation(Protocol):
+class ConversationProtocol(Protocol):
     """One conversation as the compression holds it."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes held, about."""
+
     @property
-    def length(self) -> int: ...
-    def context(self, item: dict[str, Any]) -> None: ...
+    def length(self) -> int:
+        """How many items it has taken in."""
+
+    def context(self, item: dict[str, Any]) -> None:
+        """Take in an item that is forwarded as it stands here."""
+
     def compress(
         self, items: list[dict[str, Any]], model: str, config: dict[str, Any]
-    ) -> Result: ...
-    def refuse(self, indexes: Iterable[int]) -> None: ...
+    ) -> ResultProtocol:
+        """Decide the forms of new items, and hold the items as forwarded with these forms."""
 
 
-class Compressor(Protocol):
+class CompressorProtocol(Protocol):
     """The compression of one process."""
 
     headroom_version: str
     lacks: str
 
-    def warm_up(self) -> None: ...
-    def conversation(self) -> Conversation: ...
+    def warm_up(self) -> None:
+        """Pay what the first call costs."""
+
+    def conversation(self) -> ConversationProtocol:
+        """A new conversation, without items."""
 
 
 class _Held:
-    """A conversation, its chain, and what is needed to put forms of the last turn back."""
+    """A conversation and the chain of its items as forwarded."""
 
-    __slots__ = ("chain", "conversation", "last", "size", "start", "start_chain")
+    __slots__ = ("chain", "conversation", "size")
 
-    def __init__(self, conversation: Conversation, prefix: bytes) -> None:
+    def __init__(self, conversation: ConversationProtocol, prefix: bytes) -> None:
         self.conversation = conversation
         self.chain = prefix
         self.size = 0
-        self.restart()
 
-    def restart(self) -> None:
-        """A new turn begins here: earlier forms can no longer be refused."""
-        self.start, self.start_chain = self.conversation.length, self.chain
-        self.last: list[tuple[str, bytes]] = []  # digest and token of each item of the last turn
-
-    def extend(self, items: Sequence[dict[str, Any]], tokens: dict[int, bytes]) -> None:
-        self.last = [(item["digest"], tokens.get(i, b"")) for i, item in enumerate(items)]
-        self._relink()
-
-    def refuse(self, indexes: Iterable[int]) -> None:
-        """Put the originals of these items back; they must be of the last turn."""
-        wanted = set(indexes)
-        if not all(0 <= index - self.start < len(self.last) for index in wanted):
-            raise UnknownBaseError("a refused item is not of the last turn")
-        self.conversation.refuse(sorted(wanted))
-        for index in wanted:
-            digest, _ = self.last[index - self.start]
-            self.last[index - self.start] = (digest, b"")
-        self._relink()
-
-    def _relink(self) -> None:
-        self.chain = self.start_chain
-        for digest, token in self.last:
-            self.chain = chain(self.chain, digest, token)
+    def extend(self, items: Sequence[dict[str, Any]], forms: Sequence[dict[str, Any]]) -> None:
+        """Add new items to the chain, each with the token of its form if it got one."""
+        tokens = {form["item"]: _token(form) for form in forms}
+        for index, item in enumerate(items):
+            self.chain = chain(self.chain, item["digest"], tokens.get(index, b""))
 
 
-class Conversations:
-    """All that this child holds, least recently used first out."""
+class HeldConversations:
+    """All that this child holds, at most `limit` bytes; the least recently used go first."""
 
-    def __init__(self, compressor: Compressor, limit: int = HELD_BYTES) -> None:
+    def __init__(self, compressor: CompressorProtocol, limit: int = HELD_BYTES) -> None:
         self._compressor = compressor
         self._limit = limit
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._size = 0
 
     def turn(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """One request's payload to its result. Any error forgets the conversation."""
+        """One request's payload to its result, both as `protocol.py` has them.
+
+        Raises UnknownBaseError where the request builds on something else than what is held here.
+        Any error forgets the conversation: nobody knows how much of the turn it has taken in.
+        """
         key: str = payload["conversation"]
         held = self._forget(key)  # comes back below, when all went well
         held, items = self._resume(held, payload)
-        held.restart()
+        first = held.conversation.length
         started = time.perf_counter()
         result = held.conversation.compress(
             items, payload.get("model") or "", payload.get("config") or {}
         )
         elapsed = (time.perf_counter() - started) * 1000
-        forms = self._utter(held, items, result.forms)
+        held.extend(items, result.forms)
         self._remember(key, held)
-        return _spell(result, forms, elapsed)
+        return {
+            "forms": [{**form, "item": first + form["item"]} for form in result.forms],
+            "model_limit": MODEL_LIMIT,
+            "elapsed_ms": round(elapsed, 3),
+            "notes": result.notes,
+        }
 
     def _resume(
         self, held: _Held | None, payload: dict[str, Any]
@@ -132,24 +130,9 @@ class Conversations:
             return _Held(conversation, prefix), messages[frozen:]
         if held is None:
             raise UnknownBaseError("not held here")
-        if payload.get("refused"):
-            held.refuse(payload["refused"])
         if held.conversation.length != base or held.chain != prefix:
             raise UnknownBaseError("held otherwise")
         return held, messages
-
-    def _utter(
-        self, held: _Held, items: list[dict[str, Any]], forms: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """The forms with absolute indexes, those apart that no JSON line could carry."""
-        mute = {form["item"] for form in forms if not _sayable(form)}
-        tokens = {form["item"]: _token(form) for form in forms if form["item"] not in mute}
-        held.extend(items, tokens)
-        if mute:
-            held.refuse(held.start + index for index in mute)
-        return [
-            {**form, "item": held.start + form["item"]} for form in forms if form["item"] in tokens
-        ]
 
     def _forget(self, key: str) -> _Held | None:
         held = self._held.pop(key, None)
@@ -168,28 +151,3 @@ class Conversations:
 
 def _token(form: dict[str, Any]) -> bytes:
     return form_token((edit["slot"], edit["text"]) for edit in form["edits"])
-
-
-def _sayable(form: dict[str, Any]) -> bool:
-    """Whether the texts are Unicode; Headroom passes half a surrogate pair on as it came."""
-    try:
-        for edit in form["edits"]:
-            edit["text"].encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _spell(result: Result, forms: list[dict[str, Any]], elapsed: float) -> dict[str, Any]:
-    before, after = result.tokens_before, result.tokens_after
-    return {
-        "forms": forms,
-        "tokens_before": before,
-        "tokens_after": after,
-        "tokens_saved": before - after,
-        "compression_ratio": round(after / before, 4) if before else 1.0,
-        "transforms_applied": result.transforms_applied,
-        "model_limit": MODEL_LIMIT,
-        "elapsed_ms": round(elapsed, 3),
-        "notes": result.notes,
-    }

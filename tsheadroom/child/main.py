@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tsheadroom.child.held import Compressor, Conversations
+    from tsheadroom.child.held import CompressorProtocol, HeldConversations
 
 READ_BUFFER = 256 * 1024
 """A request of 20 MB is then eighty reads; a usual one is one."""
@@ -43,7 +43,7 @@ def adopt_package() -> None:
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
 
 
-def load_compressor(arguments: dict[str, Any]) -> Compressor:
+def load_compressor(arguments: dict[str, Any]) -> CompressorProtocol:
     """Import the compression (and with it Headroom) and pay its first-call costs."""
     from tsheadroom.child import environment
 
@@ -57,7 +57,7 @@ def load_compressor(arguments: dict[str, Any]) -> Compressor:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    compressor: Compressor = module.Compressor(arguments.get("options") or {})
+    compressor: CompressorProtocol = module.Compressor(arguments.get("options") or {})
     compressor.warm_up()
     # What is warm is never garbage: collections then walk only what a call made, and after a
     # fork the pages of the rest stay shared.
@@ -66,11 +66,10 @@ def load_compressor(arguments: dict[str, Any]) -> Compressor:
     return compressor
 
 
-def ready_line(compressor: Compressor) -> bytes:
+def ready_line(compressor: CompressorProtocol) -> bytes:
     ready = {
         "ready": True,
         "headroom_version": compressor.headroom_version,
-        "pid": os.getpid(),
         "lacks": compressor.lacks,
     }
     return json.dumps(ready).encode() + b"\n"
@@ -82,11 +81,11 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def serve(compressor: Compressor, reading: int, writing: int) -> None:
+def serve(compressor: CompressorProtocol, reading: int, writing: int) -> None:
     """Answer requests, one line each, until stdin ends."""
-    from tsheadroom.child.held import Conversations
+    from tsheadroom.child.held import HeldConversations
 
-    held = Conversations(compressor)
+    held = HeldConversations(compressor)
     cold = True
     write_all(writing, ready_line(compressor))
     with open(reading, "rb", buffering=READ_BUFFER) as requests:
@@ -95,7 +94,7 @@ def serve(compressor: Compressor, reading: int, writing: int) -> None:
             cold = False
 
 
-def answer(held: Conversations, line: bytes, cold: bool) -> bytes:
+def answer(held: HeldConversations, line: bytes, cold: bool) -> bytes:
     """The reply line to one request line, whatever happens inside."""
     number = -1
     try:

@@ -2,15 +2,20 @@
 
 Only the standard library: a child may run in an interpreter that has Headroom and nothing of ours.
 
-First line of a child:  {"ready": true, "headroom_version": "0.42.0", "pid": 7, "lacks": ""}
-Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen", "refused",
+First line of a child:  {"ready": true, "headroom_version": "0.42.0", "lacks": ""}
+Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen",
                          "messages", "model", "config"}}
 Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}
                         {"id": 7, "ok": false, "error": "...", "error_type": "..."}
 
 The child holds `base` items of the conversation whose chain is `prefix`; `messages` follow them.
 The first `frozen` of `messages` were forwarded before (base is 0 then, and `prefix` is the chain
-after them); the rest is new. `refused` names items whose forms of the last reply were not taken.
+after them); the rest is new. `config` has a value for every setting that concerns texts.
+
+A form is {"item", "edits", "tokens_saved"}; `item` counts from the conversation's first. An edit is
+{"slot", "text", "pointers", "transforms", "lossy"}: the new text of one place in the item.
+If the daemon does not take a form, its chain is another one than the child's; the next request
+then names a prefix that the child does not hold, and the conversation is sent as a whole.
 """
 
 from __future__ import annotations

@@ -46,13 +46,8 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct):
-    """A reply without its forms. Tokens count the new items' texts only."""
+    """A reply without its forms."""
 
-    tokens_before: int = 0
-    tokens_after: int = 0
-    tokens_saved: int = 0
-    compression_ratio: float = 1.0
-    transforms_applied: list[str] = msgspec.field(default_factory=list)
     elapsed_ms: float = 0.0
     cold_first_call: bool = False
     model_limit: int = 0
@@ -97,7 +92,6 @@ class Ready(msgspec.Struct):
 
     ready: bool
     headroom_version: str = ""
-    pid: int = 0
     reason: str = ""
     lacks: str = ""  # what it was meant to have, and how to get it
 

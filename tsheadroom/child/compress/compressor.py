@@ -7,7 +7,7 @@ added to, and what it knows is what the provider was sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -33,13 +33,12 @@ _SMALL = 600  # bytes of bookkeeping an item, measured
 
 
 @dataclass(slots=True)
-class Result:
+class TurnResult:
     """What came of the new items of one request; `forms` name items relative to those given."""
 
     forms: list[dict[str, Any]] = field(default_factory=list)
     tokens_before: int = 0
     tokens_after: int = 0
-    transforms_applied: list[str] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str) -> None:
@@ -79,17 +78,6 @@ class Compressor:
         return self.memo.get("tokens", text, lambda: tokens.count(text), lambda _: 0)
 
 
-@dataclass(slots=True)
-class _Place:
-    """A text of the last request, to be able to put its original back."""
-
-    item: int
-    slot: list[str | int]
-    call: ToolCall
-    original: str
-    target: Target | None
-
-
 class Conversation:
     """What a child holds of one conversation: its tool calls, and where which lines stand."""
 
@@ -101,7 +89,6 @@ class Conversation:
         self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
         self._answered: set[str] = set()
         self._folded: set[tuple[str, str]] = set()  # what was last read with folds in it
-        self._last: list[_Place] = []
         self._imitated = False  # the agent wrote a pointer into a file: no folds any more
         self._told = False
         self._asked = ""  # what the user said last; only lossy looks at it
@@ -124,10 +111,9 @@ class Conversation:
 
     def compress(
         self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
-    ) -> Result:
+    ) -> TurnResult:
         """Decide the forms of new items, in order, and hold them as forwarded with these forms."""
-        settings, result = TextSettings.of(config), Result()
-        self._last = []
+        settings, result = TextSettings.of(config), TurnResult()
         for at, item in enumerate(items):
             if item.get("context") or item.get("role") == "assistant":
                 self.context(item)
@@ -150,17 +136,6 @@ class Conversation:
             )
         return result
 
-    def refuse(self, indexes: Iterable[int]) -> None:
-        """Put back the originals of items of the last request, by absolute index."""
-        refused = set(indexes)
-        for place in self._last:
-            if place.item in refused:
-                if place.target is not None:
-                    place.target.alive = False
-                self._add(place.item, place.slot, place.call, 0, place.original)
-                self._folded.discard(_reading(place.call) or ("", ""))
-        self._last = [place for place in self._last if place.item not in refused]
-
     def _use(self, part: Mapping[str, Any]) -> None:
         """A tool call: known by name at once, its text a target once it is known to have worked."""
         call = self._calls.add(part)
@@ -177,7 +152,7 @@ class Conversation:
             self._asked = str(part["text"])[:ASKED_CHARS]
 
     def _part(
-        self, part: dict[str, Any], role: str, settings: TextSettings, result: Result
+        self, part: dict[str, Any], role: str, settings: TextSettings, result: TurnResult
     ) -> dict[str, Any] | None:
         if part["kind"] == "tool_result":
             call = self._calls.by_id.get(part.get("call", ""))
@@ -194,19 +169,17 @@ class Conversation:
         return self._edit(part, draft, result)
 
     def _output(
-        self, part: dict[str, Any], call: ToolCall, settings: TextSettings, result: Result
+        self, part: dict[str, Any], call: ToolCall, settings: TextSettings, result: TurnResult
     ) -> dict[str, Any] | None:
         text: str = part["text"]
         failed = _failed(part)
         self._written(call, failed)
         edit = self._edit(part, self._draft(text, call, failed, settings, result), result)
-        target = self._settle(part, call, failed, edit["text"] if edit else text)
-        if edit:
-            self._last.append(_Place(self.length, part["slot"], call, text, target))
+        self._settle(part, call, failed, edit["text"] if edit else text)
         return edit
 
     def _draft(
-        self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: Result
+        self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: TurnResult
     ) -> forms.Draft:
         draft = forms.Draft(text)
         if call.tool in settings.exclude_tools:
@@ -227,7 +200,7 @@ class Conversation:
         return draft
 
     def _edit(
-        self, part: Mapping[str, Any], draft: forms.Draft, result: Result
+        self, part: Mapping[str, Any], draft: forms.Draft, result: TurnResult
     ) -> dict[str, Any] | None:
         """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
         text: str = part["text"]
@@ -236,9 +209,9 @@ class Conversation:
         edit = None
         if draft.text != text:
             shorter = count(draft.text)
-            if shorter < before and _bytes(draft.text) < _bytes(text):
+            smaller = shorter < before and _bytes(draft.text) < _bytes(text)
+            if smaller and _encodable(draft.text):
                 after = shorter
-                result.transforms_applied += draft.transforms
                 edit = {
                     "slot": part["slot"],
                     "text": draft.text,
@@ -268,9 +241,7 @@ class Conversation:
             if not failed:
                 self._add(item, way, call, number, text)
 
-    def _settle(
-        self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
-    ) -> Target | None:
+    def _settle(self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str) -> None:
         """An output stands in the outgoing conversation as `text` from now on."""
         reading = _reading(call)
         if not failed and reading is not None:
@@ -279,18 +250,16 @@ class Conversation:
             else:
                 self._folded.discard(reading)
         if failed or call.id in self._answered:
-            return None
+            return
         self._answered.add(call.id)
-        return self._add(self.length, part["slot"], call, 0, text)
+        self._add(self.length, part["slot"], call, 0, text)
 
     def _add(
         self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
-    ) -> Target | None:
-        if len(text) < MIN_TARGET_CHARS:
-            return None
-        target = Target(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
-        self._index.add(target, text)
-        return target
+    ) -> None:
+        if len(text) >= MIN_TARGET_CHARS:
+            target = Target(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
+            self._index.add(target, text)
 
 
 def _reading(call: ToolCall) -> tuple[str, str] | None:
@@ -302,6 +271,15 @@ def _reading(call: ToolCall) -> tuple[str, str] | None:
 
 def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _encodable(text: str) -> bool:
+    """Whether a reply can carry it. Headroom passes half a surrogate pair on as it came."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _failed(part: Mapping[str, Any]) -> bool:

@@ -39,7 +39,6 @@ class Target:
     call: ToolCall
     written: int  # 0 a result, else the n-th text of the call's input
     data: bytes
-    alive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,7 @@ class Index:
         if held is None:
             return ()
         found = [held] if isinstance(held, int) else reversed(held)
-        targets = self._targets
-        return [(targets[p >> 24], p & 0xFFFFFF) for p in found if targets[p >> 24].alive]
+        return [(self._targets[p >> 24], p & 0xFFFFFF) for p in found]
 
     def whole(self, text: str) -> Target | None:
         """The latest target whose text equals this one."""
