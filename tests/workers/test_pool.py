@@ -98,9 +98,10 @@ async def test_who_waits_behind_a_crash_is_served_by_the_next_worker(
 
 
 async def test_a_child_that_eats_memory_fails_its_call_and_is_replaced(
-    make_pool: MakePool,
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = await started(make_pool(memory=256 * 1024 * 1024))
+    monkeypatch.setattr(pool_module, "MEMORY_LIMIT", 256 * 1024 * 1024)
+    pool = await started(make_pool())
     pid = pool.pids[-1]
     with pytest.raises(WorkerFailed) as caught:
         await pool.submit(job("a", model="eat"))
@@ -112,7 +113,8 @@ async def test_a_child_that_has_grown_is_replaced_after_its_answer(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slot_module, "RSS_LOOK_EVERY", 1)
-    pool = await started(make_pool(rss_limit=128 * 1024 * 1024))
+    monkeypatch.setattr(pool_module, "RSS_LIMIT", 128 * 1024 * 1024)
+    pool = await started(make_pool())
     pid = pool.pids[-1]
     assert (await pool.submit(job("a"))).forms
     assert pool.pids[-1] == pid

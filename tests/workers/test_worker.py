@@ -84,8 +84,11 @@ async def test_a_child_that_does_not_start_is_told_and_tried_again(
     await until(lambda: pool.stats.restarts >= 1)
 
 
-async def test_a_child_that_says_nothing_is_told_and_tried_again(make_pool: MakePool) -> None:
-    pool = make_pool("mute", ready_seconds=0.1)
+async def test_a_child_that_says_nothing_is_told_and_tried_again(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "READY_SECONDS", 0.1)
+    pool = make_pool("mute")
     await pool.start()
     await until(lambda: "not ready within 0.1 s" in pool.failure)
     await until(lambda: pool.stats.restarts >= 1)

@@ -14,8 +14,7 @@ from .fallback import BestLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, Child
 from .messages import Reply
 from .queues import Homes, Job, Queues, Waiter
-from .slot import RSS_LIMIT, Rules, Slot
-from .worker import READY_SECONDS
+from .slot import RSS_LIMIT, Slot
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +66,6 @@ class Pool:
         max_compress: float = 60.0,
         affinity: bool = True,
         fork: bool = True,
-        memory: int = MEMORY_LIMIT,
-        rss_limit: int = RSS_LIMIT,
-        ready_seconds: float = READY_SECONDS,
         options: dict[str, Any] | None = None,
         command: Sequence[str] = (),
         pipelines: str = "",
@@ -78,10 +74,11 @@ class Pool:
         # A worker with the text model has threads, and so is no child of the spawner's; the
         # spawner finds that out itself.
         more = MODEL_MEMORY if options.get("lossy") else 0
-        self._child = Child(python, memory + more, options, pipelines, command)
+        self._child = Child(python, MEMORY_LIMIT + more, options, pipelines, command)
         self._fork = fork
         self._affinity = affinity
-        self._rules = Rules(max_compress, ready_seconds, rss_limit + more)
+        self._cap = max_compress
+        self._rss_limit = RSS_LIMIT + more
         self._size = size
         self._queues = Queues(size)
         self._homes = Homes(size)
@@ -134,7 +131,14 @@ class Pool:
         """Begin to bring the slots up; returns at once."""
         self._launcher = BestLauncher(self._child, fork=self._fork)
         for index in range(self._size):
-            slot = Slot(index, self._launcher, self._rules, on_up=self._up, on_down=self._down)
+            slot = Slot(
+                index,
+                self._launcher,
+                cap=self._cap,
+                rss_limit=self._rss_limit,
+                on_up=self._up,
+                on_down=self._down,
+            )
             self._slots.append(slot)
             self._keepers.append(asyncio.create_task(slot.keep(), name=f"slot {index}"))
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tsheadroom.child.protocol import BAD_REQUEST, UNKNOWN_BASE
 
@@ -35,15 +34,6 @@ RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
 """Errors that say nothing against the child."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How a slot treats its workers."""
-
-    cap: float
-    ready_seconds: float
-    rss_limit: int
-
-
 class Slot:
     """Starts a worker, replaces it when it dies, and hands it one call at a time."""
 
@@ -51,8 +41,9 @@ class Slot:
         self,
         index: int,
         launcher: Launcher,
-        rules: Rules,
         *,
+        cap: float,
+        rss_limit: int,
         on_up: Callable[[Slot], None],
         on_down: Callable[[Slot, str], None],
     ) -> None:
@@ -65,7 +56,8 @@ class Slot:
         self.hopeful = False
         self._patience: asyncio.TimerHandle | None = None
         self._launcher = launcher
-        self._rules = rules
+        self._cap = cap
+        self._rss_limit = rss_limit
         self._on_up = on_up
         self._on_down = on_down
 
@@ -131,8 +123,8 @@ class Slot:
         """A new worker, ready."""
         spawned = await self._launcher.launch()
         self.starts += 1
-        worker = self._newcomer = Worker(spawned, self.index, self._rules.cap)
-        ready = await worker.wait_ready(self._rules.ready_seconds)
+        worker = self._newcomer = Worker(spawned, self.index, self._cap)
+        ready = await worker.wait_ready()
         self.worker, self._newcomer = worker, None
         self.headroom_version, self.lacks = ready.headroom_version, ready.lacks
         self._stop_hoping()
@@ -198,7 +190,7 @@ class Slot:
         if sent < RSS_LOOK_BYTES and worker.answered % RSS_LOOK_EVERY:
             return
         rss = worker.rss()
-        if rss > self._rules.rss_limit:
+        if rss > self._rss_limit:
             worker.kill(f"it has grown to {rss >> 20} MiB")
 
     def _log_slow(self, started: float, outcome: Outcome) -> None:

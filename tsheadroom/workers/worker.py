@@ -109,13 +109,13 @@ class Worker:
             self.kill(SHUTDOWN)
             await asyncio.wait([self.gone], timeout=READY_SECONDS)
 
-    async def wait_ready(self, seconds: float = READY_SECONDS) -> Ready:
+    async def wait_ready(self) -> Ready:
         """Its ready line; SpawnFailed with the reason when none came."""
-        await first_of(self.ready, self.gone, timeout=seconds)
+        await first_of(self.ready, self.gone, timeout=READY_SECONDS)
         if self.ready.done():
             return self.ready.result()
         if not self.gone.done():
-            self.kill(f"not ready within {seconds:g} s")
+            self.kill(f"not ready within {READY_SECONDS:g} s")
             await self.gone
         raise SpawnFailed(self.gone.result())
 
