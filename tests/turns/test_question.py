@@ -18,7 +18,10 @@ from tsheadroom.conversations.turn import Turn
 from tsheadroom.settings import Settings
 from tsheadroom.turns.items import Items
 from tsheadroom.turns.question import BATCH_BYTES, Question
-from tsheadroom.workers.messages import Edit, Form, Pointer, Reply
+from tsheadroom.workers.messages import EditMessage as Edit
+from tsheadroom.workers.messages import FormMessage as Form
+from tsheadroom.workers.messages import PointerMessage as Pointer
+from tsheadroom.workers.messages import Reply
 
 CONFIG: dict[str, Any] = msgspec.to_builtins(Settings())
 OUTPUT = "\n".join(f"line {n} of an output that is long enough" for n in range(40))

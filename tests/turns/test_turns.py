@@ -24,9 +24,9 @@ from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
 from tsheadroom.turns import turns as turns_module
 from tsheadroom.turns.turns import AT_ONCE, Turns
+from tsheadroom.workers import EditMessage as Edit
+from tsheadroom.workers import FormMessage as Form
 from tsheadroom.workers import (
-    Edit,
-    Form,
     Job,
     NoWorker,
     PoolBusy,

@@ -100,7 +100,7 @@ class Question:
             prefix = protocol.chain(prefix, self._items.names[index].hex(), token)
         self._turn.held, self._turn.held_prefix = stop, prefix
 
-    def _form(self, proposed: messages.Form) -> Form:
+    def _form(self, proposed: messages.FormMessage) -> Form:
         index = proposed.item
         if index not in self._undecided:
             raise Refused("the item is decided already")
@@ -123,7 +123,9 @@ class Question:
     def _target(self, item: int) -> Target:
         return Target(item, self._items.names[item], forms.token_of(self._form_of(item)))
 
-    def _check_pointers(self, edit: messages.Edit, original: str, proposed: messages.Form) -> None:
+    def _check_pointers(
+        self, edit: messages.EditMessage, original: str, proposed: messages.FormMessage
+    ) -> None:
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
             if item == proposed.item:  # a result beside it in the same message
                 own = next((e.text for e in proposed.edits if e.slot == slot), None)

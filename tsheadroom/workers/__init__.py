@@ -11,16 +11,16 @@ from .errors import (
     WorkerError,
     WorkerFailed,
 )
-from .messages import Edit, Form, Pointer, Reply
+from .messages import EditMessage, FormMessage, PointerMessage, Reply
 from .pool import Pool, PoolStats
 from .queues import Job
 
 __all__ = [
-    "Edit",
-    "Form",
+    "EditMessage",
+    "FormMessage",
     "Job",
     "NoWorker",
-    "Pointer",
+    "PointerMessage",
     "Pool",
     "PoolBusy",
     "PoolClosed",

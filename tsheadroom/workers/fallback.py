@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from .forking import CannotForkError, ForkLauncher
-from .launch import Child, ExecLauncher, Launcher
+from .launch import ExecLauncher, Launcher, WorkerProgram
 from .worker import Spawned
 
 log = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class BestLauncher:
     """Forks until it learns that it cannot (another system, threads in the warm process)."""
 
-    def __init__(self, child: Child, *, fork: bool) -> None:
+    def __init__(self, child: WorkerProgram, *, fork: bool) -> None:
         self._child = child
         # A command of its own is started as it is: only the real child knows how to fork.
         self._launcher = self._forking() if fork and not child.command else ExecLauncher(child)

@@ -16,7 +16,7 @@ import msgspec
 from tsheadroom.child import system
 
 from .errors import SpawnFailed
-from .launch import Child, Pipes, backoff, start
+from .launch import Pipes, WorkerProgram, backoff, start
 from .messages import Ready, decode_ready
 from .pipes import PipeReader
 from .reaper import Death, describe
@@ -53,7 +53,7 @@ _decode_forked = msgspec.json.Decoder(Forked).decode
 class Spawner:
     """One spawner process."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: WorkerProgram) -> None:
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[Ready] = self._loop.create_future()
         self.gone: asyncio.Future[str] = self._loop.create_future()
@@ -186,7 +186,7 @@ class Spawner:
 class ForkLauncher:
     """Keeps a spawner, and lets it fork. A spawner's death leaves its workers running."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: WorkerProgram) -> None:
         self._child = child
         self._spawner: Spawner | None = None
         self._starting: asyncio.Task[Spawner] | None = None

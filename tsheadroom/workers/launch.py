@@ -39,7 +39,7 @@ def backoff(failures: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class WorkerProgram:
     """What to run as a worker. `command` replaces the real child (tests)."""
 
     python: str = ""
@@ -75,7 +75,7 @@ class Launcher(Protocol):
 class ExecLauncher:
     """Runs the child's command once a worker."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: WorkerProgram) -> None:
         self._child = child
 
     async def launch(self) -> Spawned:

@@ -11,7 +11,7 @@ SLICE_BYTES = 1024 * 1024
 """What is decoded in one go, in 2-5 ms; the event loop has other connections to look after."""
 
 
-class Pointer(msgspec.Struct, frozen=True):
+class PointerMessage(msgspec.Struct, frozen=True):
     """`count` lines that an edit took out, because they stand verbatim in an earlier item.
 
     They were the lines from `of` on, and stand there from line `first` on; both count from 0.
@@ -27,21 +27,21 @@ class Pointer(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Edit(msgspec.Struct, frozen=True):
+class EditMessage(msgspec.Struct, frozen=True):
     """The new text of one slot of an item."""
 
     slot: list[Any]
     text: str
-    pointers: list[Pointer] = msgspec.field(default_factory=list)
+    pointers: list[PointerMessage] = msgspec.field(default_factory=list)
     transforms: list[str] = msgspec.field(default_factory=list)
     lossy: bool = False
 
 
-class Form(msgspec.Struct, frozen=True):
+class FormMessage(msgspec.Struct, frozen=True):
     """How one new item goes out; `item` is its absolute index in the conversation."""
 
     item: int
-    edits: list[Edit]
+    edits: list[EditMessage]
     tokens_saved: int = 0
 
 
@@ -58,7 +58,7 @@ class Figures(msgspec.Struct):
 class Reply(Figures):
     """What a worker made of one request."""
 
-    forms: list[Form] = msgspec.field(default_factory=list)
+    forms: list[FormMessage] = msgspec.field(default_factory=list)
 
 
 class _LongReply(Figures):
@@ -67,7 +67,7 @@ class _LongReply(Figures):
     forms: list[msgspec.Raw] = msgspec.field(default_factory=list)
 
 
-class Envelope(msgspec.Struct):
+class ReplyEnvelope(msgspec.Struct):
     """One line from a child after its ready line."""
 
     id: int
@@ -77,8 +77,8 @@ class Envelope(msgspec.Struct):
     error_type: str = ""
 
 
-class _LongEnvelope(msgspec.Struct):
-    """As Envelope, for a long line."""
+class _LongReplyEnvelope(msgspec.Struct):
+    """As ReplyEnvelope, for a long line."""
 
     id: int
     ok: bool
@@ -96,13 +96,13 @@ class Ready(msgspec.Struct):
     lacks: str = ""  # what it was meant to have, and how to get it
 
 
-decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_envelope = msgspec.json.Decoder(ReplyEnvelope).decode
 decode_ready = msgspec.json.Decoder(Ready).decode
-_decode_long = msgspec.json.Decoder(_LongEnvelope).decode
-_decode_form = msgspec.json.Decoder(Form).decode
+_decode_long = msgspec.json.Decoder(_LongReplyEnvelope).decode
+_decode_form = msgspec.json.Decoder(FormMessage).decode
 
 
-async def decode_in_slices(line: bytes) -> Envelope:
+async def decode_in_slices(line: bytes) -> ReplyEnvelope:
     """A long line, decoded with turns for the loop in between. Raises msgspec.DecodeError."""
     # Finding the forms runs at 4 GB a second; decoding their texts takes ten times as long.
     envelope = _decode_long(line)
@@ -117,4 +117,4 @@ async def decode_in_slices(line: bytes) -> Envelope:
     if envelope.result is not None:
         figures = msgspec.structs.asdict(envelope.result)
         reply = Reply(**(figures | {"forms": forms}))
-    return Envelope(envelope.id, envelope.ok, reply, envelope.error, envelope.error_type)
+    return ReplyEnvelope(envelope.id, envelope.ok, reply, envelope.error, envelope.error_type)

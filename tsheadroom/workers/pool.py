@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .fallback import BestLauncher
-from .launch import MEMORY_LIMIT, MODEL_MEMORY, Child
+from .launch import MEMORY_LIMIT, MODEL_MEMORY, WorkerProgram
 from .messages import Reply
 from .queues import Homes, Job, Queues, Waiter
 from .slot import RSS_LIMIT, Slot
@@ -74,7 +74,7 @@ class Pool:
         # A worker with the text model has threads, and so is no child of the spawner's; the
         # spawner finds that out itself.
         more = MODEL_MEMORY if options.get("lossy") else 0
-        self._child = Child(python, MEMORY_LIMIT + more, options, pipelines, command)
+        self._child = WorkerProgram(python, MEMORY_LIMIT + more, options, pipelines, command)
         self._fork = fork
         self._affinity = affinity
         self._cap = max_compress

@@ -11,7 +11,7 @@ from tsheadroom.child.protocol import BAD_REQUEST, UNKNOWN_BASE
 
 from .errors import SpawnFailed, UnknownBase, WorkerFailed
 from .launch import Launcher, backoff
-from .messages import Envelope, Reply
+from .messages import Reply, ReplyEnvelope
 from .worker import Outcome, Worker
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Slot:
             return outcome.result
         return self._error(worker, outcome)
 
-    def _error(self, worker: Worker, envelope: Envelope) -> Exception:
+    def _error(self, worker: Worker, envelope: ReplyEnvelope) -> Exception:
         kind = envelope.error_type or "unknown"
         if kind == UNKNOWN_BASE:
             return UnknownBase(f"slot {self.index}: {envelope.error}")
@@ -196,6 +196,6 @@ class Slot:
     def _log_slow(self, started: float, outcome: Outcome) -> None:
         seconds = time.monotonic() - started
         if seconds >= SLOW_CALL:
-            result = outcome.result if isinstance(outcome, Envelope) else None
+            result = outcome.result if isinstance(outcome, ReplyEnvelope) else None
             cold = "unknown" if result is None else str(result.cold_first_call).lower()
             log.info("slow call slot=%d seconds=%.1f cold=%s", self.index, seconds, cold)

@@ -14,7 +14,14 @@ from typing import Any
 import msgspec
 
 from .errors import SHUTDOWN, SpawnFailed, WorkerFailed
-from .messages import SLICE_BYTES, Envelope, Ready, decode_envelope, decode_in_slices, decode_ready
+from .messages import (
+    SLICE_BYTES,
+    Ready,
+    ReplyEnvelope,
+    decode_envelope,
+    decode_in_slices,
+    decode_ready,
+)
 from .pipes import PipeReader, PipeWriter
 from .reaper import Death, describe
 from .stderr import StderrLog
@@ -28,7 +35,7 @@ MAX_REPLY = 64 * 1024 * 1024
 MAX_READY = 64 * 1024
 """A ready line has a hundred bytes; what is longer is somebody else talking."""
 
-Outcome = Envelope | WorkerFailed
+Outcome = ReplyEnvelope | WorkerFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ class Worker:
         except msgspec.DecodeError as error:
             self.kill(f"a broken line: {error}", "protocol")
 
-    def _take(self, envelope: Envelope) -> None:
+    def _take(self, envelope: ReplyEnvelope) -> None:
         if envelope.id != self._number:
             self.kill(f"an answer to request {envelope.id} of {self._number}", "protocol")
             return

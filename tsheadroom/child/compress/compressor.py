@@ -14,7 +14,7 @@ from typing import Any
 
 from tsheadroom.child.compress import outputs as forms
 from tsheadroom.child.compress import tokens
-from tsheadroom.child.compress.folds import Index, Target
+from tsheadroom.child.compress.folds import FoldTarget, Index
 from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.samples import EVERY_STEP, SAMPLES
 from tsheadroom.child.compress.settings import TextSettings
@@ -258,7 +258,7 @@ class Conversation:
         self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
     ) -> None:
         if len(text) >= MIN_TARGET_CHARS:
-            target = Target(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
+            target = FoldTarget(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
             self._index.add(target, text)
 
 

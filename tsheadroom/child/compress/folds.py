@@ -31,7 +31,7 @@ SAME_CHARS = 100  # an output wholly equal to an earlier one needs only this
 
 
 @dataclass(slots=True, eq=False)
-class Target:
+class FoldTarget:
     """One forwarded text that pointers may lead to."""
 
     item: int
@@ -47,7 +47,7 @@ class Run:
 
     of: int
     count: int
-    target: Target
+    target: FoldTarget
     first: int
 
     @property
@@ -60,11 +60,11 @@ class Index:
 
     def __init__(self) -> None:
         self.size = 0
-        self._targets: list[Target] = []
+        self._targets: list[FoldTarget] = []
         self._blocks: dict[int, int | list[int]] = {}
         self._parsed: OrderedDict[int, Lines] = OrderedDict()
 
-    def add(self, target: Target, text: str) -> None:
+    def add(self, target: FoldTarget, text: str) -> None:
         """Take in a text that from now on stands in the outgoing conversation."""
         number = len(self._targets)
         self._targets.append(target)
@@ -93,7 +93,7 @@ class Index:
             del held[1]
             held.append(place)
 
-    def lines(self, target: Target) -> Lines:
+    def lines(self, target: FoldTarget) -> Lines:
         """A target's text by lines."""
         key = id(target)
         found = self._parsed.get(key)
@@ -105,7 +105,7 @@ class Index:
         self._parsed.move_to_end(key)
         return found
 
-    def places(self, block: int) -> Sequence[tuple[Target, int]]:
+    def places(self, block: int) -> Sequence[tuple[FoldTarget, int]]:
         """Where a block may stand, latest first."""
         held = self._blocks.get(block)
         if held is None:
@@ -113,7 +113,7 @@ class Index:
         found = [held] if isinstance(held, int) else reversed(held)
         return [(self._targets[p >> 24], p & 0xFFFFFF) for p in found]
 
-    def whole(self, text: str) -> Target | None:
+    def whole(self, text: str) -> FoldTarget | None:
         """The latest target whose text equals this one."""
         block = hash(tuple(map(hash, numbering.loose(text))))
         data = text.encode("utf-8", "surrogatepass")
@@ -129,7 +129,7 @@ class Folder:
         index: Index,
         text: str,
         own: ToolCall,
-        allowed: Callable[[Target], bool],
+        allowed: Callable[[FoldTarget], bool],
         min_lines: int,
     ) -> None:
         self._index = index
@@ -168,7 +168,9 @@ class Folder:
                         best = run
         return best
 
-    def _extend(self, target: Target, of: int, first: int, floor: int, ceiling: int) -> Run | None:
+    def _extend(
+        self, target: FoldTarget, of: int, first: int, floor: int, ceiling: int
+    ) -> Run | None:
         """The longest run through one pair of equal lines that a pointer can name."""
         here, there = self._here, self._index.lines(target)
         mine, theirs = here.bodies, there.bodies
@@ -226,7 +228,7 @@ class Folder:
         return out
 
     def _pieces(
-        self, target: Target, before: Run | None, after: Run | None, floor: int, ceiling: int
+        self, target: FoldTarget, before: Run | None, after: Run | None, floor: int, ceiling: int
     ) -> list[Run]:
         if ceiling - floor < PIECE_LINES:
             return []

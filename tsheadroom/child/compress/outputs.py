@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tsheadroom.child.compress.folds import SAME_CHARS, Folder, Index, Run, Target
+from tsheadroom.child.compress.folds import SAME_CHARS, Folder, FoldTarget, Index, Run
 from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
@@ -66,7 +66,7 @@ def fold(
         _point(draft, [Run(0, count, same, 0)], call, calls, index)
         return
 
-    def allowed(target: Target) -> bool:
+    def allowed(target: FoldTarget) -> bool:
         return bool(target.written) or not tools.compared(call, target.call)
 
     runs = Folder(index, draft.text, call, allowed, settings.fold_min_lines).runs()
