@@ -22,7 +22,7 @@ from tests.workers.support import (
     until,
 )
 from tsheadroom.workers import WorkerFailed
-from tsheadroom.workers import forking as spawner_module
+from tsheadroom.workers import forkserver as forkserver_module
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")
 
@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[2]
 
 async def test_workers_are_this_process_s_own_children(make_pool: MakePool) -> None:
     pool = await started(make_pool(size=2))
-    spawner, *workers = pool.pids
+    server, *workers = pool.pids
     assert len(workers) == 2
-    await until(lambda: children() == {spawner, *workers})
+    await until(lambda: children() == {server, *workers})
     assert {os.getpgid(pid) for pid in pool.pids} == set(pool.pids)
 
 
@@ -46,11 +46,11 @@ async def test_a_worker_has_no_descriptor_of_another(make_pool: MakePool) -> Non
     assert len(set.union(*pipes)) == 9
 
 
-async def test_workers_outlive_the_spawner(make_pool: MakePool) -> None:
+async def test_workers_outlive_the_fork_server(make_pool: MakePool) -> None:
     pool = await started(make_pool(size=2))
-    spawner, *workers = pool.pids
-    os.kill(spawner, signal.SIGKILL)
-    await until(lambda: pool.pids[0] not in (spawner, *workers))
+    server, *workers = pool.pids
+    os.kill(server, signal.SIGKILL)
+    await until(lambda: pool.pids[0] not in (server, *workers))
     assert pool.pids[1:] == workers
     assert {(await pool.submit(job("a", key=key))).notes["pid"] for key in "ab"} == set(workers)
     assert pool.stats.restarts == 0
@@ -60,18 +60,18 @@ async def test_workers_outlive_the_spawner(make_pool: MakePool) -> None:
     await until(lambda: children() == set(pool.pids))
 
 
-async def test_a_stuck_spawner_is_replaced(
+async def test_a_stuck_fork_server_is_replaced(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = await started(make_pool())
-    spawner, worker = pool.pids
-    os.kill(spawner, signal.SIGSTOP)
+    server, worker = pool.pids
+    os.kill(server, signal.SIGSTOP)
     # Only the one that never answers has so little time.
-    monkeypatch.setattr(spawner_module, "FORK_SECONDS", 0.1)
+    monkeypatch.setattr(forkserver_module, "FORK_SECONDS", 0.1)
     os.kill(worker, signal.SIGKILL)
-    await until(lambda: spawner not in pool.pids)
-    monkeypatch.setattr(spawner_module, "FORK_SECONDS", PATIENCE)
-    await until(lambda: pool.ready and worker not in pool.pids and spawner not in pool.pids)
+    await until(lambda: server not in pool.pids)
+    monkeypatch.setattr(forkserver_module, "FORK_SECONDS", PATIENCE)
+    await until(lambda: pool.ready and worker not in pool.pids and server not in pool.pids)
     await until(lambda: children() == set(pool.pids))
 
 
@@ -80,7 +80,7 @@ async def test_threads_forbid_forking(
 ) -> None:
     caplog.set_level("INFO")
     pool = await started(make_pool(size=2, options={"threads": True}))
-    assert len(pool.pids) == 2  # no spawner
+    assert len(pool.pids) == 2  # no fork server
     assert (await pool.submit(job("a"))).forms
     told = [r for r in caplog.records if "one by one" in r.getMessage()]
     assert len(told) == 1
@@ -147,7 +147,7 @@ def _over(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-async def test_nothing_is_left_after_many_spawners(
+async def test_nothing_is_left_after_many_fork_servers(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tsheadroom.workers.forking.backoff", lambda failures: 0.0)
@@ -155,10 +155,10 @@ async def test_nothing_is_left_after_many_spawners(
     await pool.submit(job("a"))
     before = descriptors()
     for _ in range(8):
-        spawner = pool.pids[0]
-        os.kill(spawner, signal.SIGKILL)
-        await until(lambda: len(pool.pids) == 2 and pool.pids[0] != spawner)  # noqa: B023
-    await until(lambda: descriptors() <= before)  # each spawner that leaves one adds to them
+        server = pool.pids[0]
+        os.kill(server, signal.SIGKILL)
+        await until(lambda: len(pool.pids) == 2 and pool.pids[0] != server)  # noqa: B023
+    await until(lambda: descriptors() <= before)  # each server that leaves one adds to them
     await until(lambda: children() == set(pool.pids))
 
 
@@ -181,7 +181,7 @@ def test_a_foreign_interpreter_needs_nothing_of_ours(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_spawner_that_keeps_dying_is_started_ever_later(
+async def test_a_fork_server_that_keeps_dying_is_started_ever_later(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
@@ -193,12 +193,12 @@ async def test_a_spawner_that_keeps_dying_is_started_ever_later(
     monkeypatch.setattr("tsheadroom.workers.forking.backoff", at_once)
     pool = await started(make_pool())
     for _ in range(3):
-        spawner = pool.pids[0]
-        os.kill(spawner, signal.SIGKILL)
-        await until(lambda gone=spawner: len(pool.pids) == 2 and pool.pids[0] != gone)  # type: ignore[misc]
+        server = pool.pids[0]
+        os.kill(server, signal.SIGKILL)
+        await until(lambda gone=server: len(pool.pids) == 2 and pool.pids[0] != gone)  # type: ignore[misc]
     assert waited == [1, 2, 3]
     monkeypatch.setattr("tsheadroom.workers.forking.STEADY_SECONDS", 0.0)
-    spawner = pool.pids[0]
-    os.kill(spawner, signal.SIGKILL)
-    await until(lambda: len(pool.pids) == 2 and pool.pids[0] != spawner)
+    server = pool.pids[0]
+    os.kill(server, signal.SIGKILL)
+    await until(lambda: len(pool.pids) == 2 and pool.pids[0] != server)
     assert waited == [1, 2, 3]  # it had lived for long enough

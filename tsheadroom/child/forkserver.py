@@ -1,8 +1,8 @@
-"""The spawner: a warmed process that forks workers for the daemon, so that they share its memory.
+"""The fork server: a warm process that forks workers for the daemon, so that they share its memory.
 
 One packet a request on a socket, the worker's three pipe ends with it by SCM_RIGHTS; the answer
 names its pid. A worker is a grandchild whose parent ends at once, so that the daemon, a subreaper,
-becomes its parent: it can wait for it, and the spawner can be replaced without losing a worker.
+becomes its parent: it can wait for it, and the fork server can be replaced without losing a worker.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ PIPES = 3
 GO = b"1"
 
 
-def nurse(control: int, version: str, arguments: dict[str, Any]) -> tuple[int, int] | None:
-    """Fork on request until the daemon closes the socket: None then.
+def serve_forks(control: int, version: str, arguments: dict[str, Any]) -> tuple[int, int] | None:
+    """Fork on request until the daemon closes the socket `control`; then return None.
 
-    In each worker it returns the descriptors of its protocol.
+    In each forked worker it returns, too: the descriptors that its protocol reads and writes.
     """
     sock = socket.socket(fileno=control)
     count = system.threads()
@@ -88,9 +88,9 @@ def _leave_the_middle(pid_write: int) -> None:
 
 
 def _wait_for_go(go_read: int) -> None:
-    """Block until the spawner has reported this worker; leave if the spawner died before that.
+    """Block until the fork server has reported this worker; leave if it died before that.
 
-    Until then the worker is of the spawner's process group, and buried with it.
+    Until then the worker is of the fork server's process group, and is killed with it.
     """
     if os.read(go_read, 1) != GO:
         os._exit(0)

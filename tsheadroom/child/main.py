@@ -1,6 +1,6 @@
 """A worker process: started by path, in any interpreter that has Headroom.
 
-python -B main.py '{"parent": 7, "memory": 1073741824, "spawner": false, "options": {}}'
+python -B main.py '{"parent": 7, "memory": 1073741824, "fork_server": false, "options": {}}'
 """
 
 from __future__ import annotations
@@ -119,8 +119,7 @@ def _failure(number: int, error: BaseException) -> bytes:
 
 
 def main(arguments: dict[str, Any]) -> int:
-    from tsheadroom.child import forkserver as spawner
-    from tsheadroom.child import system
+    from tsheadroom.child import forkserver, system
 
     faulthandler.enable()
     system.die_with_parent(arguments.get("parent", 0))
@@ -133,12 +132,12 @@ def main(arguments: dict[str, Any]) -> int:
         reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
         print(f"Headroom does not load in {python}: {reason}", file=sys.stderr)
         return EXIT_NO_HEADROOM
-    if arguments.get("spawner"):
+    if arguments.get("fork_server"):
         os.close(writing)
-        nursed = spawner.nurse(reading, compressor.headroom_version, arguments)
-        if nursed is None:
+        forked = forkserver.serve_forks(reading, compressor.headroom_version, arguments)
+        if forked is None:
             return 0
-        reading, writing = nursed
+        reading, writing = forked
     system.limit_memory(arguments.get("memory", 0))
     try:
         serve(compressor, reading, writing)

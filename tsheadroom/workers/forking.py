@@ -1,195 +1,84 @@
-"""Starting workers by fork from one warmed process, so that they share its memory (Linux).
-
-The daemon cannot fork itself: other threads live in it. See child/spawner.py for the other end.
-"""
+"""Starting workers by fork, so that they share memory, and by exec where that is not possible."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import socket
 import time
-
-import msgspec
 
 from tsheadroom.child import system
 
-from .errors import SpawnFailed
-from .launch import Pipes, WorkerProgram, backoff, start
-from .messages import Ready, decode_ready
-from .pipes import PipeReader
-from .reaper import Death, describe
-from .stderr import StderrLog
-from .worker import READY_SECONDS, Spawned, first_of
+from .forkserver import ForkServer
+from .launch import ExecLauncher, Launcher, WorkerProgram, backoff
+from .worker import Spawned
 
 log = logging.getLogger(__name__)
 
-PACKET = 4096
-
-FORK_SECONDS = 10.0
-"""A fork takes some ten milliseconds; a spawner that needs longer is stuck."""
-
-
 STEADY_SECONDS = 10.0
-"""A spawner that dies sooner after its start is a failed start: the next one comes later."""
+"""A fork server that dies sooner after its start is a failed start: the next one comes later."""
 
 
 class CannotForkError(Exception):
     """Forking is not possible here for good; start workers by exec."""
 
 
-class Forked(msgspec.Struct):
-    """The spawner's answer to one request."""
+class ForkOrExecLauncher:
+    """Forks workers until it learns that it cannot; from then on each is started by exec.
 
-    fork: int
-    pid: int = 0
-    error: str = ""
+    It cannot on other systems than Linux, and not when the warm process has threads, as with a
+    learned model. A `command` of its own is started by exec: only the real child knows how to fork.
+    """
 
-
-_decode_forked = msgspec.json.Decoder(Forked).decode
-
-
-class Spawner:
-    """One spawner process."""
-
-    def __init__(self, child: WorkerProgram) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[Ready] = self._loop.create_future()
-        self.gone: asyncio.Future[str] = self._loop.create_future()
-        self._forks: dict[int, asyncio.Future[int]] = {}
-        self._number = 0
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        errors, their_errors = os.pipe()
-        try:
-            pid = start(child.argv(spawner=True), theirs.fileno(), their_errors, their_errors)
-        except BaseException:
-            self._sock.close()
-            os.close(errors)
-            raise
-        finally:
-            theirs.close()
-            os.close(their_errors)
-        self.pid = pid
-        self._sock.setblocking(False)
-        self._loop.add_reader(self._sock, self._hear)
-        self._stderr = StderrLog(f"spawner pid={pid}")
-        self._errors = PipeReader(errors, self._stderr.feed, self._stderr.end)
-        self._death = Death(pid, self._ended)
-
-    async def wait_ready(self) -> Ready:
-        """Its ready packet; SpawnFailed with the reason when none came."""
-        await first_of(self.ready, self.gone, timeout=READY_SECONDS)
-        if self.ready.done():
-            return self.ready.result()
-        if self.gone.done():
-            raise SpawnFailed(self.gone.result())
-        self.kill()
-        raise SpawnFailed(f"the spawner was not ready within {READY_SECONDS:g} s")
-
-    async def fork(self) -> Spawned:
-        """A new worker, forked off."""
-        if self.gone.done():
-            raise SpawnFailed(f"the spawner has gone: {self.gone.result()}")
-        pipes = Pipes()
-        try:
-            pid = await self._ask(pipes)
-        except BaseException:
-            # A worker that was forked all the same finds its stdin closed, and ends.
-            pipes.close_own_ends()
-            raise
-        return Spawned(pid, pipes.stdin, pipes.stdout, pipes.stderr)
-
-    def kill(self) -> None:
-        self._death.kill()
-
-    async def stop(self, grace: float) -> None:
-        """Let it end by itself, by closing its socket; kill it after `grace` seconds."""
-        self._close_socket()
-        _, running = await asyncio.wait([self.gone], timeout=grace)
-        if running:
-            self.kill()
-            await asyncio.wait([self.gone], timeout=READY_SECONDS)
-
-    async def _ask(self, pipes: Pipes) -> int:
-        self._number += 1
-        number = self._number
-        answer: asyncio.Future[int] = self._loop.create_future()
-        self._forks[number] = answer
-        try:
-            fds = [pipes.child_stdin, pipes.child_stdout, pipes.child_stderr]
-            socket.send_fds(self._sock, [b'{"fork":%d}' % number], fds)
-        except OSError as error:
-            del self._forks[number]
-            raise SpawnFailed(f"the spawner does not take requests: {error}") from error
-        finally:
-            pipes.close_child_ends()
-        try:
-            async with asyncio.timeout(FORK_SECONDS):
-                return await answer
-        except TimeoutError as error:
-            self.kill()
-            raise SpawnFailed(f"the spawner did not fork within {FORK_SECONDS:g} s") from error
-        finally:
-            self._forks.pop(number, None)
-
-    def _hear(self) -> None:
-        try:
-            packet = self._sock.recv(PACKET)
-        except BlockingIOError:
-            return
-        except OSError:
-            packet = b""
-        if not packet:
-            self._close_socket()
-            self._death.kill()
-            return
-        try:
-            if self.ready.done():
-                self._hear_fork(_decode_forked(packet))
-            else:
-                self.ready.set_result(decode_ready(packet))
-                self._stderr.level = logging.INFO
-        except msgspec.DecodeError as error:
-            log.warning("spawner talks rubbish; replaced error=%s", error)
-            self._death.kill()
-
-    def _hear_fork(self, forked: Forked) -> None:
-        answer = self._forks.pop(forked.fork, None)
-        if answer is None or answer.done():
-            if forked.pid:  # nobody waits for it any more: its stdin has ended, so will it
-                Death(forked.pid, lambda code: None)
-            return
-        if forked.error:
-            answer.set_exception(SpawnFailed(f"the spawner cannot fork: {forked.error}"))
+    def __init__(self, program: WorkerProgram, *, fork: bool) -> None:
+        self._program = program
+        self._launcher: Launcher
+        if fork and not program.command:
+            self._launcher = self._forking()
         else:
-            answer.set_result(forked.pid)
+            self._launcher = ExecLauncher(program)
 
-    def _close_socket(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
+    @property
+    def fork_server_pid(self) -> int:
+        """The process that workers are forked from; 0 where there is none."""
+        return self._launcher.pid if isinstance(self._launcher, ForkLauncher) else 0
 
-    def _ended(self, code: int) -> None:
-        self._errors.drain()
-        self._stderr.end()
-        self._close_socket()
-        self._errors.close()
-        reason = self._stderr.last or describe(code)
-        for answer in self._forks.values():
-            if not answer.done():
-                answer.set_exception(SpawnFailed(f"the spawner has gone: {reason}"))
-        self._forks.clear()
-        self.gone.set_result(reason)
+    async def launch(self) -> Spawned:
+        """A new worker, not yet ready. Raises SpawnFailed where none could be started."""
+        launcher = self._launcher
+        try:
+            return await launcher.launch()
+        except CannotForkError as error:
+            if self._launcher is launcher:  # the first slot to learn it tells the log
+                self._launcher = self._executing(error)
+            return await self._launcher.launch()
+
+    async def close(self, grace: float) -> None:
+        """End the fork server, if there is one; by force after `grace` seconds."""
+        await self._launcher.close(grace)
+
+    def _forking(self) -> Launcher:
+        try:
+            return ForkLauncher(self._program)
+        except CannotForkError as error:
+            return self._executing(error)
+
+    def _executing(self, error: CannotForkError) -> Launcher:
+        log.info("workers are started one by one reason=%s", error)
+        return ExecLauncher(self._program)
 
 
 class ForkLauncher:
-    """Keeps a spawner, and lets it fork. A spawner's death leaves its workers running."""
+    """Keeps one fork server alive, and has workers forked by it.
 
-    def __init__(self, child: WorkerProgram) -> None:
-        self._child = child
-        self._spawner: Spawner | None = None
-        self._starting: asyncio.Task[Spawner] | None = None
+    A worker is a child of this process, not of the fork server, so it outlives it.
+    Raises CannotForkError where this system cannot do that.
+    """
+
+    def __init__(self, program: WorkerProgram) -> None:
+        self._program = program
+        self._server: ForkServer | None = None
+        self._starting: asyncio.Task[ForkServer] | None = None
         self._failures = 0  # starts in a row that came to nothing
         self._since = 0.0
         self._closed = False
@@ -202,61 +91,63 @@ class ForkLauncher:
 
     @property
     def pid(self) -> int:
-        """The spawner's pid; 0 while there is none."""
-        return self._spawner.pid if self._spawner is not None else 0
+        """The fork server's pid; 0 while there is none."""
+        return self._server.pid if self._server is not None else 0
 
     async def launch(self) -> Spawned:
+        """A new worker, not yet ready. Raises SpawnFailed, or CannotForkError for good."""
         return await (await self._running()).fork()
 
     async def close(self, grace: float) -> None:
+        """End the fork server; by force after `grace` seconds. None is started any more."""
         self._closed = True
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
-        if self._spawner is not None:
-            await self._spawner.stop(grace)
+        if self._server is not None:
+            await self._server.stop(grace)
 
-    async def _running(self) -> Spawner:
-        """The spawner, started if need be; all slots wait for the same start."""
-        if self._spawner is not None and not self._spawner.gone.done():
-            return self._spawner
+    async def _running(self) -> ForkServer:
+        """The fork server, started if need be; all slots wait for the same start."""
+        if self._server is not None and not self._server.gone.done():
+            return self._server
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> Spawner:
+    async def _start(self) -> ForkServer:
         if self._failures:
             await asyncio.sleep(backoff(self._failures))
-        self._failures += 1  # until it has proven itself
-        spawner = Spawner(self._child)
+        self._failures += 1  # until it has lived for STEADY_SECONDS
+        server = ForkServer(self._program)
         try:
-            ready = await spawner.wait_ready()
+            ready = await server.wait_ready()
             if not ready.ready:
-                raise CannotForkError(f"the spawner has {ready.reason}")
+                raise CannotForkError(f"the fork server has {ready.reason}")
         except BaseException:
-            spawner.kill()
-            await spawner.gone
+            server.kill()
+            await server.gone
             raise
-        log.info("spawner ready pid=%d headroom=%s", spawner.pid, ready.headroom_version)
-        return spawner
+        log.info("fork server ready pid=%d headroom=%s", server.pid, ready.headroom_version)
+        return server
 
-    def _started(self, task: asyncio.Task[Spawner]) -> None:
+    def _started(self, task: asyncio.Task[ForkServer]) -> None:
         self._starting = None
         if task.cancelled() or task.exception() is not None:
             return  # every slot that waited has the exception
-        self._spawner = task.result()
+        self._server = task.result()
         self._since = time.monotonic()
-        self._spawner.gone.add_done_callback(self._lost)
+        self._server.gone.add_done_callback(self._lost)
 
     def _lost(self, gone: asyncio.Future[str]) -> None:
-        """Replace a dead spawner now, so that the next worker need not wait for its warm-up."""
-        self._spawner = None
+        """Replace a dead fork server now, so that the next worker need not wait for a warm-up."""
+        self._server = None
         if self._closed:
             return
         if time.monotonic() - self._since >= STEADY_SECONDS:
             self._failures = 0
-        log.warning("spawner died; replaced reason=%s", gone.result())
+        log.warning("fork server died; replaced reason=%s", gone.result())
         again = asyncio.ensure_future(self._running())
         # If that fails, the next launch tries again and tells its slot.
         again.add_done_callback(lambda task: task.cancelled() or task.exception())

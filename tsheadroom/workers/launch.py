@@ -48,13 +48,13 @@ class WorkerProgram:
     pipelines: str = ""
     command: Sequence[str] = ()
 
-    def argv(self, *, spawner: bool) -> list[str]:
+    def argv(self, *, fork_server: bool) -> list[str]:
         if self.command:
             return list(self.command)
         arguments = {
             "parent": os.getpid(),
             "memory": self.memory,
-            "spawner": spawner,
+            "fork_server": fork_server,
             "options": self.options,
             "pipelines": self.pipelines,
         }
@@ -75,11 +75,11 @@ class Launcher(Protocol):
 class ExecLauncher:
     """Runs the child's command once a worker."""
 
-    def __init__(self, child: WorkerProgram) -> None:
-        self._child = child
+    def __init__(self, program: WorkerProgram) -> None:
+        self._program = program
 
     async def launch(self) -> Spawned:
-        return execute(self._child.argv(spawner=False))
+        return execute(self._program.argv(fork_server=False))
 
     async def close(self, grace: float) -> None:
         return None
@@ -140,6 +140,6 @@ def start(argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> int:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise SpawnFailed(f"cannot run {argv[0]} ({error}); name another with --python") from error
-    # The pid is waited for by Death; Popen must not look for it at its own end.
+    # The Reaper waits for the pid; Popen must not do so when it is collected.
     process.returncode = 0
     return process.pid

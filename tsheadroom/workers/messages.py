@@ -88,7 +88,7 @@ class _LongReplyEnvelope(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """A child's first line, or a spawner's first packet."""
+    """A child's first line, or a fork server's first message."""
 
     ready: bool
     headroom_version: str = ""

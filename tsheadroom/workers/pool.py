@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
-from .fallback import BestLauncher
+from .forking import ForkOrExecLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, WorkerProgram
 from .messages import Reply
 from .queues import Homes, Job, Queues, Waiter
@@ -71,10 +71,10 @@ class Pool:
         pipelines: str = "",
     ) -> None:
         options = options or {}
-        # A worker with the text model has threads, and so is no child of the spawner's; the
-        # spawner finds that out itself.
+        # The text model also brings threads, so that such a worker cannot be forked; the fork
+        # server finds that out itself.
         more = MODEL_MEMORY if options.get("lossy") else 0
-        self._child = WorkerProgram(python, MEMORY_LIMIT + more, options, pipelines, command)
+        self._program = WorkerProgram(python, MEMORY_LIMIT + more, options, pipelines, command)
         self._fork = fork
         self._affinity = affinity
         self._cap = max_compress
@@ -85,7 +85,7 @@ class Pool:
         self._slots: list[Slot] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._running: set[Waiter] = set()
-        self._launcher: BestLauncher | None = None
+        self._launcher: ForkOrExecLauncher | None = None
         self._closed = False
         self._number = 0
         self._hits = self._spills = self._cold_starts = 0
@@ -109,10 +109,10 @@ class Pool:
 
     @property
     def pids(self) -> list[int]:
-        """Of the spawner, if there is one, and the workers."""
-        spawner = self._launcher.spawner_pid if self._launcher is not None else 0
+        """Of the fork server, if there is one, and of the workers."""
+        fork_server = self._launcher.fork_server_pid if self._launcher is not None else 0
         workers = [slot.worker.pid for slot in self._slots if slot.worker is not None]
-        return [pid for pid in (spawner, *workers) if pid]
+        return [pid for pid in (fork_server, *workers) if pid]
 
     @property
     def stats(self) -> PoolStats:
@@ -129,7 +129,7 @@ class Pool:
 
     async def start(self) -> None:
         """Begin to bring the slots up; returns at once."""
-        self._launcher = BestLauncher(self._child, fork=self._fork)
+        self._launcher = ForkOrExecLauncher(self._program, fork=self._fork)
         for index in range(self._size):
             slot = Slot(
                 index,

@@ -1,4 +1,4 @@
-"""The end of a child process: noticed at once, waited for, its process group cleared away."""
+"""Watches child processes end, waits for them, and clears their process groups away."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import signal
 from collections.abc import Callable
 
 POLL_SECONDS = 0.05
-"""Where the system has no pidfd, and for what a killed group leaves behind."""
+"""Between two looks, where the system has no pidfd, and at what a killed group leaves behind."""
 
-BURIAL_TRIES = 100
+GROUP_TRIES = 100
 """Five seconds: a killed process that is still there then hangs in the kernel."""
 
 
 def describe(code: int) -> str:
-    """An exit code as a person reads it."""
+    """An exit code as a person reads it; a negative one is a signal's number."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
 
 
-class Death:
-    """Watches one child of this process, the leader of its own process group."""
+class Reaper:
+    """Waits for one child of this process, the leader of its own process group.
+
+    `on_end` is called once with the exit code, as `os.waitstatus_to_exitcode` gives it; 0 if the
+    process was no child of this one. All calls happen on the event loop.
+    """
 
     def __init__(self, pid: int, on_end: Callable[[int], None]) -> None:
         self._pid = pid
@@ -55,7 +59,7 @@ class Death:
             self._loop.call_later(POLL_SECONDS, self._poll)
 
     def _look(self) -> None:
-        """Has it ended? Then clear its group before its pid is given free."""
+        """If the child has ended, kill its group before its pid is given free, and wait for it."""
         try:
             ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -66,7 +70,7 @@ class Death:
         self.kill()
         _, status = os.waitpid(self._pid, 0)
         self._end(os.waitstatus_to_exitcode(status))
-        self._bury(BURIAL_TRIES)
+        self._reap_group(GROUP_TRIES)
 
     def _end(self, code: int) -> None:
         self._over = True
@@ -76,7 +80,7 @@ class Death:
             self._pidfd = -1
         self._on_end(code)
 
-    def _bury(self, tries: int) -> None:
+    def _reap_group(self, tries: int) -> None:
         """Wait for the group's other processes, which came to us as orphans."""
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -84,5 +88,5 @@ class Death:
                 if pid:
                     continue
                 if tries and not self._loop.is_closed():
-                    self._loop.call_later(POLL_SECONDS, self._bury, tries - 1)
+                    self._loop.call_later(POLL_SECONDS, self._reap_group, tries - 1)
                 return

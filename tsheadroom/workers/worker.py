@@ -23,7 +23,7 @@ from .messages import (
     decode_ready,
 )
 from .pipes import PipeReader, PipeWriter
-from .reaper import Death, describe
+from .reaper import Reaper, describe
 from .stderr import StderrLog
 
 READY_SECONDS = 60.0
@@ -79,7 +79,7 @@ class Worker:
         self._requests = PipeWriter(spawned.stdin)
         self._replies = PipeReader(spawned.stdout, self._hear, self._hang_up)
         self._errors = PipeReader(spawned.stderr, self.stderr.feed, self.stderr.end)
-        self._death = Death(spawned.pid, self._ended)
+        self._reaper = Reaper(spawned.pid, self._ended)
 
     @property
     def calling(self) -> bool:
@@ -104,7 +104,7 @@ class Worker:
         if not self._reason:
             self._reason = reason
         self._finish(self._failure(error_type))
-        self._death.kill()
+        self._reaper.kill()
 
     async def stop(self, grace: float) -> None:
         """Let it end by itself, by closing its stdin; kill it after `grace` seconds."""
@@ -192,7 +192,7 @@ class Worker:
     def _hang_up(self) -> None:
         """A child without stdout is of no use, if it lives at all. Its death tells why."""
         self._requests.close()
-        self._death.kill()
+        self._reaper.kill()
 
     def _over_cap(self) -> None:
         self.kill(f"no answer within {self._cap:g} s", "cap")

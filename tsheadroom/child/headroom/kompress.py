@@ -37,7 +37,7 @@ class Kompress:
     """The compressor of one process; `wanted` is the daemon's word at this process's start.
 
     Loading it later would take a call's whole time, memory that this process was not given, and
-    the spawner's freedom to fork.
+    the fork server's freedom to fork.
     """
 
     def __init__(self, *, wanted: bool) -> None:
