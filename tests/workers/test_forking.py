@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -73,6 +74,23 @@ async def test_a_stuck_fork_server_is_replaced(
     monkeypatch.setattr(forkserver_module, "FORK_SECONDS", PATIENCE)
     await until(lambda: pool.ready and worker not in pool.pids and server not in pool.pids)
     await until(lambda: children() == set(pool.pids))
+
+
+async def test_a_worker_that_is_forked_while_the_pool_closes_is_waited_for(
+    make_pool: MakePool,
+) -> None:
+    pool = await started(make_pool())
+    server = pool.pids[0]
+    assert pool._launcher is not None
+    os.kill(server, signal.SIGSTOP)  # it forks when the pool is closing already
+    launching = asyncio.create_task(pool._launcher.launch())
+    await asyncio.sleep(0)
+    launching.cancel()
+    closing = asyncio.create_task(pool.close(grace=PATIENCE))
+    await until(lambda: children() == {server})
+    os.kill(server, signal.SIGCONT)
+    await closing
+    assert children() == set()
 
 
 async def test_threads_forbid_forking(

@@ -7,6 +7,7 @@ without the threads. `child/forkserver.py` is the other end, and says how a work
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -52,6 +53,7 @@ class ForkServer:
         self.ready: asyncio.Future[Ready] = self._loop.create_future()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._forks: dict[int, asyncio.Future[int]] = {}
+        self._unwanted: set[asyncio.Future[None]] = set()  # done when such a worker has ended
         self._number = 0
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         errors, their_errors = os.pipe()
@@ -102,12 +104,19 @@ class ForkServer:
         self._reaper.kill()
 
     async def stop(self, grace: float) -> None:
-        """Let it end by itself, by closing its socket; kill it after `grace` seconds."""
-        self._close_socket()
+        """Let it end by itself, by ending its requests; kill it after `grace` seconds.
+
+        What it still answers is read: a worker that it has just forked is a child of this process,
+        and would stay a zombie if nobody knew its pid.
+        """
+        with contextlib.suppress(OSError):  # it has gone already
+            self._sock.shutdown(socket.SHUT_WR)
         _, running = await asyncio.wait([self.gone], timeout=grace)
         if running:
             self.kill()
             await asyncio.wait([self.gone], timeout=READY_SECONDS)
+        if self._unwanted:
+            await asyncio.wait(self._unwanted, timeout=READY_SECONDS)
 
     async def _request_fork(self, pipes: Pipes) -> int:
         self._number += 1
@@ -131,18 +140,18 @@ class ForkServer:
         finally:
             self._forks.pop(number, None)
 
-    def _receive(self) -> None:
-        """Read one message from the socket."""
+    def _receive(self) -> bool:
+        """Read one message from the socket; True if there may be more."""
         try:
             packet = self._sock.recv(PACKET)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             packet = b""
         if not packet:
             self._close_socket()
             self._reaper.kill()
-            return
+            return False
         try:
             if self.ready.done():
                 self._take_forked(_decode_forked(packet))
@@ -152,17 +161,25 @@ class ForkServer:
         except msgspec.DecodeError as error:
             log.warning("fork server sent something else than JSON; replaced error=%s", error)
             self._reaper.kill()
+        return True
 
     def _take_forked(self, forked: Forked) -> None:
         answer = self._forks.pop(forked.fork, None)
         if answer is None or answer.done():
-            if forked.pid:  # nobody waits for it any more: its stdin has ended, so will it
-                Reaper(forked.pid, lambda code: None)
+            if forked.pid:
+                self._end_unwanted(forked.pid)
             return
         if forked.error:
             answer.set_exception(SpawnFailed(f"the fork server cannot fork: {forked.error}"))
         else:
             answer.set_result(forked.pid)
+
+    def _end_unwanted(self, pid: int) -> None:
+        """End a worker that came too late for who asked for it."""
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._unwanted.add(ended)
+        ended.add_done_callback(self._unwanted.discard)
+        Reaper(pid, lambda code: ended.set_result(None)).kill()
 
     def _close_socket(self) -> None:
         if self._sock.fileno() >= 0:
@@ -172,6 +189,8 @@ class ForkServer:
     def _ended(self, code: int) -> None:
         self._errors.drain()
         self._stderr.end()
+        while self._sock.fileno() >= 0 and self._receive():
+            pass
         self._close_socket()
         self._errors.close()
         reason = self._stderr.last or describe(code)
