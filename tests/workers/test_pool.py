@@ -144,29 +144,29 @@ async def test_prints_and_reads_of_a_library_do_not_reach_the_protocol(
     assert pool.stats.restarts == 0
 
 
-async def test_a_conversation_stays_at_home(make_pool: MakePool) -> None:
+async def test_affinity_keeps_a_conversation_in_one_slot(make_pool: MakePool) -> None:
     pool = await started(make_pool(size=3))
-    homes: dict[str, set[int]] = {}
+    slots_of: dict[str, set[int]] = {}
     for _ in range(4):
         for key in "abcdef":
-            homes.setdefault(key, set()).add((await pool.submit(job("a", key=key))).slot)
-    assert all(len(slots) == 1 for slots in homes.values())
-    assert {slot for slots in homes.values() for slot in slots} == {0, 1, 2}
+            slots_of.setdefault(key, set()).add((await pool.submit(job("a", key=key))).slot)
+    assert all(len(slots) == 1 for slots in slots_of.values())
+    assert {slot for slots in slots_of.values() for slot in slots} == {0, 1, 2}
     assert (pool.stats.hits, pool.stats.spills) == (24, 0)
 
 
 async def test_a_slow_conversation_does_not_hold_up_others(make_pool: MakePool) -> None:
     pool = await started(make_pool(size=2))
-    home = (await pool.submit(job("a", key="slow"))).slot
+    first = (await pool.submit(job("a", key="slow"))).slot
     await pool.submit(job("a", key="other"))
     third = (await pool.submit(job("a", key="third"))).slot
-    assert third == home  # two slots: it shares one with the slow one
+    assert third == first  # two slots: it shares one with the slow one
     slow = pool.submit(job("a", key="slow", model="hang"))
     reply = await pool.submit(job("a", key="third", context=100_000))
-    assert reply.slot != home
+    assert reply.slot != first
     assert pool.stats.spills == 1
     assert not slow.done()
-    # It is at home there now.
+    # That slot holds it now.
     assert (await pool.submit(job("a", key="third", context=100_000))).slot == reply.slot
     assert pool.stats.spills == 1
 
@@ -176,15 +176,15 @@ async def test_a_second_waiting_call_of_a_small_conversation_spills_at_once(
 ) -> None:
     monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
     pool = await started(make_pool(size=2))
-    home = (await pool.submit(job("a"))).slot
+    first = (await pool.submit(job("a"))).slot
     go = tmp_path / "go"
     slow = pool.submit(job("a", model=f"until:{go}"))
     waits = pool.submit(job("a"))
-    assert (await pool.submit(job("a"))).slot != home
+    assert (await pool.submit(job("a"))).slot != first
     assert not waits.done()
     go.touch()
-    assert (await waits).slot == home
-    assert (await slow).slot == home
+    assert (await waits).slot == first
+    assert (await slow).slot == first
 
 
 async def test_a_long_conversation_waits_rather_than_moves(
@@ -192,25 +192,25 @@ async def test_a_long_conversation_waits_rather_than_moves(
 ) -> None:
     monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
     pool = await started(make_pool(size=2))
-    home = (await pool.submit(job("a"))).slot
+    first = (await pool.submit(job("a"))).slot
     calls = [pool.submit(job("a", model="sleep:0.1", context=10**9)) for _ in range(4)]
-    assert {reply.slot for reply in await asyncio.gather(*calls)} == {home}
+    assert {reply.slot for reply in await asyncio.gather(*calls)} == {first}
 
 
 async def test_without_affinity_any_free_worker_serves(make_pool: MakePool, tmp_path: Path) -> None:
     pool = await started(make_pool(size=2, affinity=False))
-    home = (await pool.submit(job("a"))).slot
-    at_home, elsewhere = [
-        pool.submit(job("a", model=f"until:{tmp_path / name}")) for name in ("home", "elsewhere")
+    first = (await pool.submit(job("a"))).slot
+    blocked, elsewhere = [
+        pool.submit(job("a", model=f"until:{tmp_path / name}")) for name in ("first", "elsewhere")
     ]
     waiting = [pool.submit(job("a")) for _ in range(2)]
     assert pool.stats.waiting == 2
     (tmp_path / "elsewhere").touch()
     slots = [reply.slot for reply in await asyncio.gather(elsewhere, *waiting)]
-    assert slots == [1 - home] * 3
-    assert not at_home.done()
-    (tmp_path / "home").touch()
-    assert (await at_home).slot == home
+    assert slots == [1 - first] * 3
+    assert not blocked.done()
+    (tmp_path / "first").touch()
+    assert (await blocked).slot == first
 
 
 async def test_a_full_queue_refuses_at_once(

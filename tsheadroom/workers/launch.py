@@ -1,4 +1,4 @@
-"""Starting a worker by exec: the plain way, for any system and for Headroom's ML model."""
+"""Starting a worker by exec: the plain way, on any system and with Headroom's text model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .worker import Spawned
 CHILD = Path(__file__).parents[1] / "child" / "main.py"
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
-"""Private memory of one worker: eight times what a warm one with full caches has, and two of
+"""Bytes. Private memory of one worker: eight times what a warm one with full caches has, and two of
 them cannot take a small machine down. An allocation beyond it fails the call."""
 
 MODEL_MEMORY = 512 * 1024 * 1024
@@ -30,7 +30,7 @@ a model of its size and operators, after texts of 1500 words."""
 
 BACKOFF_FIRST = 0.2
 BACKOFF_LAST = 10.0
-"""The reference's: a broken interpreter costs little, a repaired one is found soon."""
+"""Seconds, as in the Go daemon: a broken interpreter costs little, a repaired one is found soon."""
 
 
 def backoff(failures: int) -> float:
@@ -40,7 +40,12 @@ def backoff(failures: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class WorkerProgram:
-    """What to run as a worker. `command` replaces the real child (tests)."""
+    """What to run as a worker.
+
+    `memory` is in bytes; `options` are the settings that a worker prepares for when it starts.
+    `pipelines` is the path of a module in the place of the child's compression, `command` a command
+    line in the place of the child (tests).
+    """
 
     python: str = ""
     memory: int = MEMORY_LIMIT
@@ -49,6 +54,7 @@ class WorkerProgram:
     command: Sequence[str] = ()
 
     def argv(self, *, fork_server: bool) -> list[str]:
+        """The command line of a worker, or of a process that forks workers."""
         if self.command:
             return list(self.command)
         arguments = {
@@ -66,27 +72,31 @@ class Launcher(Protocol):
     """A way to start workers."""
 
     async def launch(self) -> Spawned:
-        """A new process, not yet ready; SpawnFailed where none could be started."""
+        """A new process, not yet ready. Raises SpawnFailed where none could be started."""
 
     async def close(self, grace: float) -> None:
         """Release what the launcher itself holds; its workers are not touched."""
 
 
 class ExecLauncher:
-    """Runs the child's command once a worker."""
+    """Starts each worker as a process of its own."""
 
     def __init__(self, program: WorkerProgram) -> None:
         self._program = program
 
     async def launch(self) -> Spawned:
+        """A new process, not yet ready. Raises SpawnFailed where it could not be started."""
         return execute(self._program.argv(fork_server=False))
 
     async def close(self, grace: float) -> None:
-        return None
+        """Nothing to release."""
 
 
 class Pipes:
-    """Three pipes: the ends for a child, and those that the daemon keeps."""
+    """Three pipes: the ends for a child, and those that the daemon keeps.
+
+    Raises SpawnFailed where there are no descriptors left.
+    """
 
     def __init__(self) -> None:
         made: list[int] = []
@@ -102,10 +112,12 @@ class Pipes:
         self.stderr, self.child_stderr = made[4:6]
 
     def close_child_ends(self) -> None:
+        """To be called once the child has them, or will not get them."""
         for fd in (self.child_stdin, self.child_stdout, self.child_stderr):
             os.close(fd)
 
     def close_own_ends(self) -> None:
+        """To be called when no child came of it."""
         for fd in (self.stdin, self.stdout, self.stderr):
             os.close(fd)
 

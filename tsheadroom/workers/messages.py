@@ -1,4 +1,8 @@
-"""The child's replies as the daemon sees them: one decode each, lenient on missing fields."""
+"""The child's lines as the daemon decodes them.
+
+Fields that are missing have defaults and fields that are not known are passed over, so that a child
+of another version can be talked to. `child/protocol.py` has the lines themselves.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class PointerMessage(msgspec.Struct, frozen=True):
 
 
 class EditMessage(msgspec.Struct, frozen=True):
-    """The new text of one slot of an item."""
+    """The new text of one slot (the way to a text) of an item, and how it was made."""
 
     slot: list[Any]
     text: str
@@ -38,7 +42,7 @@ class EditMessage(msgspec.Struct, frozen=True):
 
 
 class FormMessage(msgspec.Struct, frozen=True):
-    """How one new item goes out; `item` is its absolute index in the conversation."""
+    """How one new item goes out; `item` counts from the conversation's first, which is 0."""
 
     item: int
     edits: list[EditMessage]
@@ -46,7 +50,10 @@ class FormMessage(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct):
-    """A reply without its forms."""
+    """A reply without its forms.
+
+    `elapsed_ms` is the work alone, `notes` counts events by name, `slot` is filled in by the slot.
+    """
 
     elapsed_ms: float = 0.0
     cold_first_call: bool = False
@@ -68,7 +75,7 @@ class _LongReply(Figures):
 
 
 class ReplyEnvelope(msgspec.Struct):
-    """One line from a child after its ready line."""
+    """One line from a child after its ready line: a result, or an error and its kind."""
 
     id: int
     ok: bool

@@ -30,7 +30,10 @@ def widen(fd: int) -> None:
 
 
 class PipeReader:
-    """Hands over what arrives at a pipe's reading end, and tells its end once."""
+    """Calls `on_data` with what arrives at a pipe's reading end, and `on_end` once, at its end.
+
+    It owns the descriptor, and closes it at the end.
+    """
 
     def __init__(
         self, fd: int, on_data: Callable[[bytes], None], on_end: Callable[[], None]
@@ -43,13 +46,14 @@ class PipeReader:
         self._loop.add_reader(fd, self._readable)
 
     def close(self) -> None:
+        """Read no more; `on_end` is not called."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
 
     def drain(self) -> None:
-        """Take what a dead writer left behind."""
+        """Hand over what a dead writer left in the pipe."""
         while self._fd >= 0 and self._readable():
             pass
 
@@ -75,7 +79,10 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Writes buffers to a pipe, without copying them and without waiting for a slow reader."""
+    """Writes buffers to a pipe, without copying them and without waiting for a slow reader.
+
+    It owns the descriptor. What the pipe does not take at once stays here until it does.
+    """
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -85,7 +92,7 @@ class PipeWriter:
         self._loop = asyncio.get_running_loop()
 
     def write(self, *buffers: bytes) -> None:
-        """Send the buffers in order. A broken pipe is not told here: the child's death is."""
+        """Send the buffers in order. A broken pipe is no error here: the child's end is noticed."""
         if self._fd < 0:
             return
         self._left += [memoryview(buffer) for buffer in buffers]
@@ -93,6 +100,7 @@ class PipeWriter:
             self._loop.add_writer(self._fd, self._writable)
 
     def close(self) -> None:
+        """Close the pipe; the reader sees its end. What was not written yet is dropped."""
         if self._fd >= 0:
             self._loop.remove_writer(self._fd)
             os.close(self._fd)

@@ -13,7 +13,7 @@ from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .forking import ForkOrExecLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, WorkerProgram
 from .messages import Reply
-from .queues import Homes, Job, Queues, Waiter
+from .queues import Affinity, Job, Queues, Waiter
 from .slot import RSS_LIMIT, Slot
 
 log = logging.getLogger(__name__)
@@ -25,14 +25,14 @@ WAITING_BYTES = 256 * 1024 * 1024
 """Of all waiting payloads: five bodies of the largest size."""
 
 SPILL_BYTES_A_SECOND = 4_000_000
-"""What a move costs in all: parsed and sent by the daemon, indexed by another child. Slower than
-either alone, and the daemon's part is paid by every other caller, too."""
+"""What moving a conversation to another slot costs in all: the daemon parses and sends it, another
+child indexes it. Slower than either alone, and every other caller pays for the daemon's part."""
 
 SPILL_FLOOR = 0.025
-"""Several usual calls: under load a queue at home is shorter than it looks."""
+"""Seconds, several usual calls: under load a slot's queue is shorter than it looks."""
 
 SPILL_AT_ONCE = 8 * 1024
-"""A conversation this small moves to a free slot as soon as another call waits before it."""
+"""Bytes. A conversation this small moves to a free slot as soon as another call waits before it."""
 
 SAME_FAILURE_SECONDS = 60.0
 """A failure that repeats is told once a minute, however many slots and retries it has."""
@@ -53,8 +53,12 @@ class PoolStats:
 
 
 class Pool:
-    """N supervised workers, each conversation at home in one of them.
+    """N supervised workers; the calls of a conversation go to the one that holds it (affinity).
 
+    `python` is the interpreter of the workers (this one if empty), `max_compress` how many seconds
+    a call may take before its worker is killed, `options` the settings that a worker prepares for
+    when it starts. `fork`, `command` and `pipelines` are for tests: how workers are started, a
+    program in the place of the child, a compression in the place of Headroom.
     All methods belong to the event loop's thread.
     """
 
@@ -76,12 +80,12 @@ class Pool:
         more = MODEL_MEMORY if options.get("lossy") else 0
         self._program = WorkerProgram(python, MEMORY_LIMIT + more, options, pipelines, command)
         self._fork = fork
-        self._affinity = affinity
+        self._keeps_affinity = affinity
         self._cap = max_compress
         self._rss_limit = RSS_LIMIT + more
         self._size = size
         self._queues = Queues(size)
-        self._homes = Homes(size)
+        self._affinity = Affinity(size)
         self._slots: list[Slot] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._running: set[Waiter] = set()
@@ -116,6 +120,7 @@ class Pool:
 
     @property
     def stats(self) -> PoolStats:
+        """Its gauges and counters now."""
         return PoolStats(
             slots=self._size,
             warm=sum(slot.warm for slot in self._slots),
@@ -151,8 +156,7 @@ class Pool:
         self._admit(job)
         self._number += 1
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(job, future, self._number)
-        waiter.home = self._home(job.key)
+        waiter = Waiter(job, future, self._number, self._slot_of(job.key))
         slot = self._placed(waiter)
         if slot is not None:
             self._send(slot, waiter)
@@ -183,45 +187,45 @@ class Pool:
         ):
             raise PoolBusy(f"{self._queues.count} calls wait already")
 
-    def _home(self, key: str) -> int:
-        """The slot that holds the conversation, or one for a new one."""
-        home = self._homes.get(key)
-        if home < 0 or not self._slots[home].alive:
+    def _slot_of(self, key: str) -> int:
+        """The slot that holds the conversation; the least loaded one for a new conversation."""
+        index = self._affinity.get(key)
+        if index < 0 or not self._slots[index].alive:
             living = [slot for slot in self._slots if slot.alive]
-            home = min(living, key=self._crowd).index
-            self._homes.set(key, home)
-        return home
+            index = min(living, key=self._load).index
+            self._affinity.set(key, index)
+        return index
 
-    def _crowd(self, slot: Slot) -> tuple[bool, int, int]:
-        """How little a slot invites a new conversation."""
-        return (not slot.free, self._queues.length(slot.index), self._homes.load[slot.index])
+    def _load(self, slot: Slot) -> tuple[bool, int, int]:
+        """What new conversations avoid: a busy slot, then a long queue, then many conversations."""
+        return (not slot.free, self._queues.length(slot.index), self._affinity.load[slot.index])
 
     def _placed(self, waiter: Waiter) -> Slot | None:
         """The slot to send a job to now; None when it was made to wait.
 
-        At home one call may wait. Whoever waits there leaves for a free slot when it has waited
-        for as long as sending its conversation elsewhere takes: at worst it pays twice the better
-        choice, and one slow call never holds up others while a slot is free.
+        A job waits for the slot that holds its conversation, for as long as sending the
+        conversation to another slot would take; then any free slot may take it. So it pays at worst
+        twice the better choice, and one slow call never holds up others while a slot is free.
         """
-        home = self._slots[waiter.home]
-        if home.free:
-            return home
+        own = self._slots[waiter.slot]
+        if own.free:
+            return own
         other = next((slot for slot in self._slots if slot.free), None)
         small = waiter.job.context_bytes <= SPILL_AT_ONCE
-        crowded = bool(self._queues.length(home.index)) and small
-        if other is not None and (crowded or not self._affinity):
+        crowded = bool(self._queues.length(own.index)) and small
+        if other is not None and (crowded or not self._keeps_affinity):
             return other
-        if self._affinity:
-            self._queues.wait_at_home(waiter)
+        if self._keeps_affinity:
+            self._queues.wait_for_slot(waiter)
             patience = SPILL_FLOOR + waiter.job.context_bytes / SPILL_BYTES_A_SECOND
             loop = asyncio.get_running_loop()
             waiter.timer = loop.call_later(patience, self._release, waiter)
         else:
-            self._queues.wait_anywhere(waiter)
+            self._queues.wait_for_any(waiter)
         return None
 
     def _release(self, waiter: Waiter) -> None:
-        """It has waited at home for long enough."""
+        """It has waited for its own slot for long enough."""
         if self._queues.release(waiter):
             self._pump()
 
@@ -233,11 +237,11 @@ class Pool:
                     self._send(slot, waiter)
 
     def _send(self, slot: Slot, waiter: Waiter) -> None:
-        if slot.index == waiter.home:
+        if slot.index == waiter.slot:
             self._hits += 1
         else:
             self._spills += 1
-            self._homes.set(waiter.job.key, slot.index)
+            self._affinity.set(waiter.job.key, slot.index)
         self._running.add(waiter)
         slot.call(waiter.job.payload, lambda answer: self._answered(waiter, answer))
 

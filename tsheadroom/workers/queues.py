@@ -1,4 +1,4 @@
-"""The calls that wait for a worker: at their home slot first, then wherever one is free."""
+"""The calls that wait for a worker: in their own slot's queue first, then in the common one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from .messages import Reply
 
-HOMES = 20_000
+REMEMBERED = 20_000
 """Conversations whose slot is remembered: ten times the open ones of a large team, 3 MB."""
 
 
@@ -17,9 +17,10 @@ HOMES = 20_000
 class Job:
     """One request for a worker.
 
-    `payload` is the JSON object of the request, without a newline. `context_bytes` is what
-    another child than the one that holds the conversation would have to be sent first.
-    `on_failure` is called when the child broke over this job, even when the caller has long gone.
+    `key` names the conversation, so that its calls go to the worker that holds it. `payload` is the
+    JSON object of the request, without a newline. `context_bytes` is what another worker would have
+    to be sent first. `on_failure` is called when a worker broke over this job, even when the caller
+    has long gone.
     """
 
     key: str
@@ -30,58 +31,68 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A job and the caller's future, numbered in order of arrival."""
+    """A job and the caller's future, numbered in order of arrival.
+
+    `slot` is the one that holds its conversation; `timer` ends its waiting for that one.
+    """
 
     job: Job
     future: asyncio.Future[Reply]
     number: int
-    home: int = -1
+    slot: int
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
     def stop_timer(self) -> None:
+        """Cancel the timer, if one runs."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
 
 class Queues:
-    """One queue a slot, and a common one for what any free slot may take."""
+    """One queue a slot, and a common one for what any free slot may take.
+
+    `count` and `bytes` are of all that wait: jobs, and their payloads.
+    """
 
     def __init__(self, slots: int) -> None:
-        self._at_home: list[deque[Waiter]] = [deque() for _ in range(slots)]
+        self._own: list[deque[Waiter]] = [deque() for _ in range(slots)]
         self._common: deque[Waiter] = deque()
         self.count = 0
         self.bytes = 0
 
     def length(self, slot: int) -> int:
-        return len(self._at_home[slot])
+        """How many jobs wait for this very slot."""
+        return len(self._own[slot])
 
-    def wait_at_home(self, waiter: Waiter) -> None:
-        self._at_home[waiter.home].append(waiter)
+    def wait_for_slot(self, waiter: Waiter) -> None:
+        """Queue a job for the slot that holds its conversation."""
+        self._own[waiter.slot].append(waiter)
         self._count(waiter, 1)
 
-    def wait_anywhere(self, waiter: Waiter) -> None:
+    def wait_for_any(self, waiter: Waiter) -> None:
+        """Queue a job for whichever slot is free first."""
         self._common.append(waiter)
         self._count(waiter, 1)
 
     def release(self, waiter: Waiter) -> bool:
-        """Let any slot take a job that waited at home; whether it still did."""
+        """Let any slot take a job that waited for its own; False when it does not wait any more."""
         if not self.remove(waiter):
             return False
-        self.wait_anywhere(waiter)
+        self.wait_for_any(waiter)
         return True
 
     def release_all(self, slot: int) -> None:
-        """The slot is down: whoever waited there is at home nowhere."""
-        while self._at_home[slot]:
-            waiter = self._at_home[slot].popleft()
+        """The slot is down: let any slot take the jobs that waited for it."""
+        while self._own[slot]:
+            waiter = self._own[slot].popleft()
             waiter.stop_timer()
             self._common.append(waiter)
 
     def remove(self, waiter: Waiter) -> bool:
         """Take a job out, wherever it waits; False when it does not wait any more."""
         waiter.stop_timer()
-        for queue in (self._at_home[waiter.home], self._common):
+        for queue in (self._own[waiter.slot], self._common):
             if waiter in queue:
                 queue.remove(waiter)
                 self._count(waiter, -1)
@@ -89,8 +100,8 @@ class Queues:
         return False
 
     def take(self, slot: int) -> Waiter | None:
-        """The next job for a free slot: whichever came first of its own and the common ones."""
-        own = self._at_home[slot]
+        """The next job for a free slot: the oldest of its own and the common ones; None if none."""
+        own = self._own[slot]
         if own and (not self._common or own[0].number < self._common[0].number):
             waiter = own.popleft()
         elif self._common:
@@ -102,9 +113,9 @@ class Queues:
         return waiter
 
     def take_all(self) -> list[Waiter]:
-        """Everybody, for the pool to tell them that nobody comes."""
+        """Empty all queues: for the pool to tell these callers that nobody will serve them."""
         waiters = [*self._common]
-        for queue in self._at_home:
+        for queue in self._own:
             waiters += queue
             queue.clear()
         self._common.clear()
@@ -118,26 +129,30 @@ class Queues:
         self.bytes += sign * len(waiter.job.payload)
 
 
-class Homes:
-    """Which slot holds which conversation, as far as the pool remembers."""
+class Affinity:
+    """Which slot holds which conversation, the latest REMEMBERED of them.
+
+    `load` counts the conversations of each slot.
+    """
 
     def __init__(self, slots: int) -> None:
         self._slots: OrderedDict[str, int] = OrderedDict()
         self.load = [0] * slots
 
     def get(self, key: str) -> int:
-        """The slot of a conversation; -1 for one that has none."""
+        """The slot of a conversation; -1 if it has none."""
         slot = self._slots.get(key, -1)
         if slot >= 0:
             self._slots.move_to_end(key)
         return slot
 
     def set(self, key: str, slot: int) -> None:
+        """From now on this slot holds the conversation."""
         before = self._slots.pop(key, -1)
         if before >= 0:
             self.load[before] -= 1
         self._slots[key] = slot
         self.load[slot] += 1
-        if len(self._slots) > HOMES:
+        if len(self._slots) > REMEMBERED:
             _, oldest = self._slots.popitem(last=False)
             self.load[oldest] -= 1

@@ -1,4 +1,4 @@
-"""One slot of the pool: it owns one worker at a time and keeps it alive."""
+"""One slot of the pool: it owns one worker at a time, and replaces it when it ends."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .worker import Outcome, Worker
 log = logging.getLogger(__name__)
 
 REPLACE_PATIENCE = 1.0
-"""So long a slot that lost its worker still counts as alive: a fork takes a tenth of it. Beyond,
-callers are told that there is no worker instead of waiting for one."""
+"""Seconds that a slot without a worker still counts as alive: a fork takes a tenth of it. After
+that, callers are told that there is no worker instead of waiting for one."""
 
 SLOW_CALL = 2.0
-"""Half of the caller's usual patience: such a call is worth a line in the log."""
+"""Seconds. Half of the caller's usual patience: such a call is worth a line in the log."""
 
 RSS_LIMIT = 512 * 1024 * 1024
-"""A worker that has grown to this between calls is replaced: four times a warm one's size."""
+"""Bytes. A worker that has grown to this is replaced between calls: four times a warm one's."""
 
 RSS_LOOK_EVERY = 64
 RSS_LOOK_BYTES = 1024 * 1024
@@ -35,7 +35,12 @@ RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
 
 
 class Slot:
-    """Starts a worker, replaces it when it dies, and hands it one call at a time."""
+    """Starts a worker, replaces it when it dies, and hands it one call at a time.
+
+    `cap` is how many seconds a call may take before its worker is killed, `rss_limit` how many
+    bytes a worker may have grown to. `on_up` is called when a worker has become ready, `on_down`,
+    with the reason, when there is none and will be none soon.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,12 @@ class Slot:
         on_down: Callable[[Slot, str], None],
     ) -> None:
         self.index = index
-        self.worker: Worker | None = None
-        self._newcomer: Worker | None = None
+        self.worker: Worker | None = None  # one that was ready, until it has ended
+        self._starting: Worker | None = None  # one that is not ready yet
         self.headroom_version = ""
         self.lacks = ""
         self.starts = 0
-        self.hopeful = False
+        self._replacing = False  # a new worker is expected within REPLACE_PATIENCE
         self._patience: asyncio.TimerHandle | None = None
         self._launcher = launcher
         self._cap = cap
@@ -68,37 +73,45 @@ class Slot:
 
     @property
     def busy(self) -> bool:
+        """Whether its worker has a call in flight."""
         return self.worker is not None and self.worker.calling
 
     @property
     def free(self) -> bool:
+        """Whether it would take a call now."""
         return self.warm and not self.busy
 
     @property
     def alive(self) -> bool:
-        """Whether it is worth waiting for: warm, or about to be so again."""
-        return self.hopeful or self.worker is not None
+        """Whether it is worth waiting for: it has a worker, or will soon have one again."""
+        return self._replacing or self.worker is not None
 
     def call(self, payload: bytes, on_done: Callable[[Reply | Exception], None]) -> None:
-        """Run one call on the warm worker; `on_done` gets the reply, or why there is none."""
+        """Run one call on the worker of a free slot.
+
+        `on_done` is called exactly once, with the reply, WorkerFailed or UnknownBase.
+        """
         worker = self.worker
         assert worker is not None
         started = time.monotonic()
 
         def done(outcome: Outcome) -> None:
             self._log_slow(started, outcome)
-            answer = self._judge(worker, outcome, len(payload))
-            on_done(answer)
+            on_done(self._answer(worker, outcome, len(payload)))
 
         worker.call(payload, done)
 
     async def keep(self) -> None:
-        """Keep a worker alive until cancelled."""
+        """Start a worker, wait for its end, start the next one; until cancelled.
+
+        A worker that was of no use is followed by a pause that grows (`backoff`): whatever is wrong
+        would be wrong with the next one, too.
+        """
         failures = 0
         while True:
             try:
-                worker = await self._raise()
-                useless, reason = await self._outlive(worker)
+                worker = await self._start()
+                useless, reason = await self._wait_for_end(worker)
             except (SpawnFailed, OSError) as error:
                 useless, reason = True, str(error)
             except Exception as error:
@@ -107,34 +120,35 @@ class Slot:
                 useless, reason = True, str(error)
             if useless:
                 failures += 1
-                self._give_up(reason)
+                self._report_down(reason)
                 await asyncio.sleep(backoff(failures))
             else:
                 failures = 0
-                self._hope()
+                self._expect_replacement()
 
     async def stop(self, grace: float) -> None:
-        self._stop_hoping()
-        worker = self.worker or self._newcomer
+        """End the worker; by force after `grace` seconds. `keep` must have been cancelled."""
+        self._end_replacing()
+        worker = self.worker or self._starting
         if worker is not None:
             await worker.stop(grace)
 
-    async def _raise(self) -> Worker:
+    async def _start(self) -> Worker:
         """A new worker, ready."""
         spawned = await self._launcher.launch()
         self.starts += 1
-        worker = self._newcomer = Worker(spawned, self.index, self._cap)
+        worker = self._starting = Worker(spawned, self.index, self._cap)
         ready = await worker.wait_ready()
-        self.worker, self._newcomer = worker, None
+        self.worker, self._starting = worker, None
         self.headroom_version, self.lacks = ready.headroom_version, ready.lacks
-        self._stop_hoping()
+        self._end_replacing()
         version = ready.headroom_version
         log.info("worker ready slot=%d pid=%d headroom=%s", self.index, worker.pid, version)
         self._on_up(self)
         return worker
 
-    async def _outlive(self, worker: Worker) -> tuple[bool, str]:
-        """Wait for its end: was it of no use at all, and why did it end?"""
+    async def _wait_for_end(self, worker: Worker) -> tuple[bool, str]:
+        """Returns whether the worker was of no use at all, and why it ended."""
         reason = await asyncio.shield(worker.gone)
         self.worker = None
         # One that dies idle before its first answer is as bad as one that does not start.
@@ -145,29 +159,29 @@ class Slot:
             )
         return useless, reason
 
-    def _hope(self) -> None:
-        self._stop_hoping()
-        self.hopeful = True
+    def _expect_replacement(self) -> None:
+        self._end_replacing()
+        self._replacing = True
         text = f"no new worker within {REPLACE_PATIENCE:g} s"
         loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(REPLACE_PATIENCE, self._give_up, text)
+        self._patience = loop.call_later(REPLACE_PATIENCE, self._report_down, text)
 
-    def _stop_hoping(self) -> None:
-        self.hopeful = False
+    def _end_replacing(self) -> None:
+        self._replacing = False
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
-    def _give_up(self, reason: str) -> None:
-        self._stop_hoping()
+    def _report_down(self, reason: str) -> None:
+        self._end_replacing()
         self._on_down(self, reason)
 
-    def _judge(self, worker: Worker, outcome: Outcome, sent: int) -> Reply | Exception:
-        """The caller's answer, and whether the worker may stay."""
+    def _answer(self, worker: Worker, outcome: Outcome, sent: int) -> Reply | Exception:
+        """What the caller is told; kills the worker if it must not take another call."""
         if isinstance(outcome, WorkerFailed):
             return outcome
         if outcome.ok and outcome.result is not None:
-            self._look_at_memory(worker, sent)
+            self._check_memory(worker, sent)
             outcome.result.slot = self.index
             return outcome.result
         return self._error(worker, outcome)
@@ -186,7 +200,7 @@ class Slot:
             killed=kind == MemoryError.__name__,
         )
 
-    def _look_at_memory(self, worker: Worker, sent: int) -> None:
+    def _check_memory(self, worker: Worker, sent: int) -> None:
         if sent < RSS_LOOK_BYTES and worker.answered % RSS_LOOK_EVERY:
             return
         rss = worker.rss()

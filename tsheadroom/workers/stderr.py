@@ -30,6 +30,7 @@ class StderrLog:
         self._lines = 0
 
     def feed(self, data: bytes) -> None:
+        """Log the lines that end in `data`; the rest waits for its end."""
         *lines, rest = (self._partial + data).split(b"\n")
         for line in lines:
             self._line(line)
@@ -37,6 +38,7 @@ class StderrLog:
         self._partial = rest[:LINE_BYTES]
 
     def end(self) -> None:
+        """Log what was left without a line's end. May be called more than once."""
         if self._partial:
             self._line(self._partial)
             self._partial = b""

@@ -1,4 +1,4 @@
-"""One worker process, from its ready line to its death: one request in, one reply out."""
+"""One worker process, from its ready line to its end: one request in, one reply out."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from .reaper import Reaper, describe
 from .stderr import StderrLog
 
 READY_SECONDS = 60.0
-"""A cold start on a busy machine takes a few; with the ML model from a slow disk some tens."""
+"""The Go daemon's limit. A cold start on a busy machine takes a few, one with the text model from a
+slow disk some tens."""
 
 MAX_REPLY = 64 * 1024 * 1024
-"""Forms are smaller than what they replace, and a body is 50 MiB at most."""
+"""Bytes of a line. Forms are smaller than what they replace, and a body is 50 MiB at most."""
 
 MAX_READY = 64 * 1024
 """A ready line has a hundred bytes; what is longer is somebody else talking."""
@@ -56,7 +57,9 @@ async def first_of(*futures: asyncio.Future[Any], timeout: float) -> None:
 class Worker:
     """A child and the one call it may have in flight. Never restarted: a new child, a new Worker.
 
-    `gone` tells why it ended, once everything of it is closed.
+    `cap` is how many seconds a call may take. `ready` has the child's first line, `gone` the reason
+    of its end, once everything of it is closed. `answered` counts its replies; `failed_call` is
+    true if its last call failed.
     """
 
     def __init__(self, spawned: Spawned, slot: int, cap: float) -> None:
@@ -77,7 +80,7 @@ class Worker:
         self._decoding: asyncio.Task[None] | None = None
         self.stderr = StderrLog(f"worker slot={slot} pid={spawned.pid}")
         self._requests = PipeWriter(spawned.stdin)
-        self._replies = PipeReader(spawned.stdout, self._hear, self._hang_up)
+        self._replies = PipeReader(spawned.stdout, self._on_data, self._on_end)
         self._errors = PipeReader(spawned.stderr, self.stderr.feed, self.stderr.end)
         self._reaper = Reaper(spawned.pid, self._ended)
 
@@ -88,11 +91,11 @@ class Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether it is warm, and nothing is known against it."""
+        """Whether it is ready, has not ended, and is not about to be killed."""
         return self.ready.done() and not self._reason and not self.gone.done()
 
     def call(self, payload: bytes, on_done: Callable[[Outcome], None]) -> None:
-        """Send one request; `on_done` is called exactly once."""
+        """Send one request, a JSON object without a newline; `on_done` is called exactly once."""
         self._number += 1
         self._on_done = on_done
         self._cap_timer = self._loop.call_later(self._cap, self._over_cap)
@@ -100,7 +103,7 @@ class Worker:
         self._requests.write(b'{"id":%d,"payload":' % self._number, payload, b"}\n")
 
     def kill(self, reason: str, error_type: str = "crash") -> None:
-        """Give this child up: a call in flight fails now, `gone` follows."""
+        """End this child: a call in flight fails now, with `error_type`; `gone` follows."""
         if not self._reason:
             self._reason = reason
         self._finish(self._failure(error_type))
@@ -117,7 +120,7 @@ class Worker:
             await asyncio.wait([self.gone], timeout=READY_SECONDS)
 
     async def wait_ready(self) -> Ready:
-        """Its ready line; SpawnFailed with the reason when none came."""
+        """Its ready line. Raises SpawnFailed with the reason if none came within READY_SECONDS."""
         await first_of(self.ready, self.gone, timeout=READY_SECONDS)
         if self.ready.done():
             return self.ready.result()
@@ -133,7 +136,8 @@ class Worker:
             return pages * resource.getpagesize()
         return 0
 
-    def _hear(self, data: bytes) -> None:
+    def _on_data(self, data: bytes) -> None:
+        """Gather what arrives on stdout until a line is whole."""
         self._chunks.append(data)
         self._length += len(data)
         end = data.find(b"\n")
@@ -146,7 +150,7 @@ class Worker:
         self._length = 0
         more = len(data) - end - 1
         if not self.ready.done():
-            self._hear_ready(line[: len(line) - more])
+            self._take_ready(line[: len(line) - more])
             if more and self.ready.done():
                 self.kill("a line that nobody asked for", "protocol")
         elif more:
@@ -154,9 +158,9 @@ class Worker:
         elif self._on_done is None:
             self.kill("a line that nobody asked for", "protocol")
         else:
-            self._hear_reply(line)
+            self._take_reply(line)
 
-    def _hear_ready(self, line: bytes) -> None:
+    def _take_ready(self, line: bytes) -> None:
         try:
             ready = decode_ready(line)
         except msgspec.DecodeError:
@@ -167,30 +171,30 @@ class Worker:
             self.stderr.level = logging.INFO
             self.ready.set_result(ready)
 
-    def _hear_reply(self, line: bytes) -> None:
+    def _take_reply(self, line: bytes) -> None:
         if len(line) > SLICE_BYTES:
-            self._decoding = self._loop.create_task(self._hear_long_reply(line))
+            self._decoding = self._loop.create_task(self._decode_long_reply(line))
             return
         try:
-            self._take(decode_envelope(line))
+            self._take_envelope(decode_envelope(line))
         except msgspec.DecodeError as error:
             self.kill(f"a broken line: {error}", "protocol")
 
-    async def _hear_long_reply(self, line: bytes) -> None:
+    async def _decode_long_reply(self, line: bytes) -> None:
         try:
-            self._take(await decode_in_slices(line))
+            self._take_envelope(await decode_in_slices(line))
         except msgspec.DecodeError as error:
             self.kill(f"a broken line: {error}", "protocol")
 
-    def _take(self, envelope: ReplyEnvelope) -> None:
+    def _take_envelope(self, envelope: ReplyEnvelope) -> None:
         if envelope.id != self._number:
             self.kill(f"an answer to request {envelope.id} of {self._number}", "protocol")
             return
         self.answered += 1
         self._finish(envelope)
 
-    def _hang_up(self) -> None:
-        """A child without stdout is of no use, if it lives at all. Its death tells why."""
+    def _on_end(self) -> None:
+        """A child without stdout is of no use, if it lives at all; how it ended says why."""
         self._requests.close()
         self._reaper.kill()
 
