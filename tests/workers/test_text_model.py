@@ -161,7 +161,7 @@ def test_a_profile_sets_the_ratio(with_model: Child) -> None:
 
 def test_a_text_that_would_take_too_long_is_not_begun() -> None:
     slow = kompress.Kompress(wanted=True)
-    slow.pace = kompress.PATIENCE / 300
+    slow.pace = kompress.TEXT_SECONDS / 300
     assert slow.affordable("word " * 299)
     assert not slow.affordable("word " * 301)
 

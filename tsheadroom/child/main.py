@@ -44,7 +44,7 @@ def adopt_package() -> None:
 
 
 def load_compressor(arguments: dict[str, Any]) -> CompressorProtocol:
-    """Import the compression (and with it Headroom) and pay its first-call costs."""
+    """Import the compression (and with it Headroom) and warm it up."""
     from tsheadroom.child import environment
 
     environment.apply()
@@ -59,14 +59,15 @@ def load_compressor(arguments: dict[str, Any]) -> CompressorProtocol:
     spec.loader.exec_module(module)
     compressor: CompressorProtocol = module.Compressor(arguments.get("options") or {})
     compressor.warm_up()
-    # What is warm is never garbage: collections then walk only what a call made, and after a
-    # fork the pages of the rest stay shared.
+    # What is there now stays for ever. Frozen, it is not looked at by the garbage collector, and
+    # after a fork its pages stay shared, because nobody writes to them.
     gc.collect()
     gc.freeze()
     return compressor
 
 
 def ready_line(compressor: CompressorProtocol) -> bytes:
+    """The first line that a worker writes; see `protocol.py`."""
     ready = {
         "ready": True,
         "headroom_version": compressor.headroom_version,
@@ -76,6 +77,7 @@ def ready_line(compressor: CompressorProtocol) -> bytes:
 
 
 def write_all(fd: int, data: bytes) -> None:
+    """Write all of it, however little the pipe takes at a time. Raises BrokenPipeError."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -119,6 +121,12 @@ def _failure(number: int, error: BaseException) -> bytes:
 
 
 def main(arguments: dict[str, Any]) -> int:
+    """Run as a worker, or as a fork server and, after a fork, as a worker; returns the exit code.
+
+    `parent` is the pid of the process to die with, `memory` a limit in bytes, `options` are the
+    settings to prepare for, `pipelines` is the path of another compression (tests). Each may be
+    absent.
+    """
     from tsheadroom.child import forkserver, system
 
     faulthandler.enable()

@@ -29,7 +29,7 @@ class ToolCalls:
     _count: int = 0
 
     def add(self, part: Mapping[str, Any]) -> ToolCall:
-        """Register a tool_use part. An id seen before means its latest use from now on."""
+        """Take in a tool_use part. An id that was seen before means this call from now on."""
         given = part.get("input")
         inputs: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         call = ToolCall(str(part.get("call") or ""), str(part.get("name") or ""))
@@ -48,7 +48,10 @@ class ToolCalls:
         return call
 
     def name(self, call: ToolCall, own: ToolCall, written: int) -> str:
-        """The name, in an output of `own`, of a call's result (`written` 0) or n-th text."""
+        """How an output of the call `own` names another call's text.
+
+        `written` 0 means that call's output, n the n-th text that it writes.
+        """
         if call.path:
             label = next(
                 (e for e in endings(call.path) if self._paths.get(e) == call.path), call.path
@@ -61,7 +64,10 @@ class ToolCalls:
         return f"{edit}{'your ' if written else ''}{call.tool}{ordinal} {label}"
 
     def find(self, name: str, own: ToolCall) -> tuple[ToolCall, int] | None:
-        """The call that a name stands for in an output of `own`, and which text of it."""
+        """What a name in an output of the call `own` stands for: a call and which text of it.
+
+        None if there is no such call. The exact inverse of `name`.
+        """
         match = _NAME.fullmatch(name)
         if match is None:
             return None

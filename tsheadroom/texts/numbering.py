@@ -20,8 +20,12 @@ _ANY = re.compile(r"^ *\d{1,9}[→\t]", re.MULTILINE)
 
 @dataclass(slots=True)
 class Lines:
-    """A text by lines. `bodies` are without numbers where those count up by one; `numbers` holds
-    each line's number or 0, `segments` the run of consecutive numbers it belongs to, or -1."""
+    """A text by lines.
+
+    A segment is a run of lines whose numbers count up by one. For each line `bodies` has what
+    stands after its number, `numbers` the number (0 outside of segments), and `segments` which
+    segment it is in, from 0 (-1 for none).
+    """
 
     raw: list[str]
     bodies: list[str]
@@ -32,6 +36,7 @@ class Lines:
 
     @property
     def numbered(self) -> bool:
+        """Whether any of its lines show a number."""
         return bool(self.separators)
 
 
@@ -75,8 +80,11 @@ def _mark(lines: Lines, start: int, end: int, number: int, separator: str) -> No
 
 
 def loose(text: str) -> list[str]:
-    """The lines with anything that looks like a line number gone: a superset of what `read` takes
-    off, cheap enough for an index (whose hits `read` then confirms)."""
+    """The lines without anything that looks like a line number.
+
+    This takes off more than `read` does, which asks that numbers count up, but is much cheaper. So
+    an index is made of it, and `read` confirms what the index finds.
+    """
     if _ANY.search(text) is not None:
         text = _ANY.sub("", text)
     return text.split("\n")

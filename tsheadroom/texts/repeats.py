@@ -43,7 +43,10 @@ class _Beginnings:
 
 
 def fold(text: str) -> str:
-    """The text with blocks that came before replaced by a line that quotes them."""
+    """The text with blocks of lines that came before replaced by a line that quotes the first.
+
+    The same text if nothing comes again, or if it holds something like such a line already.
+    """
     lines = text.split("\n")
     if not 2 * MIN_LINES <= len(lines) <= MAX_LINES or IMITATION.search(text) is not None:
         return text
@@ -107,7 +110,7 @@ def _quote(lines: list[str], first: int, count: int, beginnings: _Beginnings) ->
 
 
 def unfold(text: str) -> str:
-    """Undo `fold`."""
+    """The text with every line of `fold` replaced by the lines that it stands for."""
     out: list[str] = []
     beginnings = _Beginnings()
     for line in text.split("\n"):

@@ -1,7 +1,7 @@
-"""Turns the new items of a conversation into their forms: the compression, as the loop sees it.
+"""Decides the forms of a conversation's new items: what `held.py` calls, and where all steps meet.
 
-A form is decided from what stands before it and never again; so a conversation here is only ever
-added to, and what it knows is what the provider was sent.
+An item's form is decided once, from what stands before it in the conversation as the provider got
+it. So a conversation here is only ever added to.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ _SMALL = 600  # bytes of bookkeeping an item, measured
 
 @dataclass(slots=True)
 class TurnResult:
-    """What came of the new items of one request; `forms` name items relative to those given."""
+    """What came of the new items of one request.
+
+    `forms` are as `child/protocol.py` has them, but `item` counts from the first item given. The
+    tokens are those of the new items' texts, before and after; `notes` counts events by name.
+    """
 
     forms: list[dict[str, Any]] = field(default_factory=list)
     tokens_before: int = 0
@@ -42,11 +46,16 @@ class TurnResult:
     notes: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str) -> None:
+        """Count one event of this name."""
         self.notes[name] = self.notes.get(name, 0) + 1
 
 
 class Compressor:
-    """The compression of one process: Headroom's pipelines, built once."""
+    """The compression of one process: Headroom's pipelines, built once.
+
+    `options` are the settings at the daemon's start. Only `lossy` and `kompress_model` matter here:
+    whether the text model is loaded, and which.
+    """
 
     headroom_version: str = metadata.version("headroom-ai")
 
@@ -58,7 +67,7 @@ class Compressor:
         self.lossy = Lossy(Kompress(wanted=bool(self._options.get("lossy"))))
 
     def warm_up(self) -> None:
-        """Pay what the first call costs: vocabularies, lazy imports, patterns."""
+        """Do what the first call would else pay for: vocabularies, lazy imports, patterns."""
         lossy = bool(self._options.get("lossy"))
         config = EVERY_STEP | {"lossy": lossy}
         for text in SAMPLES:
@@ -71,10 +80,11 @@ class Compressor:
             self.lacks = self.lossy.kompress.lacks(self._options.get("kompress_model"))
 
     def conversation(self) -> Conversation:
+        """A new conversation, without items."""
         return Conversation(self)
 
     def count(self, text: str) -> int:
-        """The tokens of a text."""
+        """The tokens of a text; each text is counted once."""
         return self.memo.get("tokens", text, lambda: tokens.count(text), lambda _: 0)
 
 
@@ -82,15 +92,18 @@ class Conversation:
     """What a child holds of one conversation: its tool calls, and where which lines stand."""
 
     def __init__(self, compressor: Compressor) -> None:
-        self.length = 0
+        self.length = 0  # items taken in
         self._compressor = compressor
         self._calls = ToolCalls()
         self._index = Index()
+        # Texts that calls write, by call, until the output says whether that worked.
         self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
-        self._answered: set[str] = set()
-        self._folded: set[tuple[str, str]] = set()  # what was last read with folds in it
-        self._imitated = False  # the agent wrote a pointer into a file: no folds any more
-        self._told = False
+        self._answered: set[str] = set()  # calls whose output pointers may lead to
+        # Files whose latest reading has folds in it. Read once more, a file comes in full: the
+        # model may be reading again because it could not use the folds.
+        self._folded_files: set[tuple[str, str]] = set()
+        self._pointer_written = False  # by the agent, into a file: no folds any more
+        self._reported = False
         self._asked = ""  # what the user said last; only lossy looks at it
 
     @property
@@ -102,52 +115,64 @@ class Conversation:
         """Take in an item that is forwarded as it stands here."""
         for part in item["parts"]:
             if part["kind"] == "tool_use":
-                self._use(part)
+                self._record_call(part)
             elif part["kind"] == "tool_result":
-                self._forwarded(part, str(part["text"]))
+                self._record_forwarded(part, str(part["text"]))
             else:
-                self._hear(item, part)
+                self._note_asked(item, part)
         self.length += 1
 
     def compress(
         self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
     ) -> TurnResult:
-        """Decide the forms of new items, in order, and hold them as forwarded with these forms."""
+        """Decide the forms of new items, in order, and hold them as forwarded with these forms.
+
+        Items that say `context`, and the model's own, are taken in as they are. `model` changes
+        nothing: the same item gets the same form whichever model reads it.
+        Raises BadRequestError if `config` lacks a setting.
+        """
         settings, result = TextSettings.of(config), TurnResult()
         for at, item in enumerate(items):
             if item.get("context") or item.get("role") == "assistant":
                 self.context(item)
-                continue
-            saved = result.tokens_before - result.tokens_after
-            edits = [
-                edit
-                for part in item["parts"]
-                if (edit := self._part(part, item["role"], settings, result)) is not None
-            ]
-            saved = result.tokens_before - result.tokens_after - saved
-            if edits:
-                result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
-            self.length += 1
-        if self._imitated and not self._told:
-            self._told = True
+            else:
+                self._decide(at, item, settings, result)
+        if self._pointer_written and not self._reported:
+            self._reported = True
             result.note("folds_off")
             log.warning(
                 "a fold pointer was written into a file; no more folds in this conversation"
             )
         return result
 
-    def _use(self, part: Mapping[str, Any]) -> None:
-        """A tool call: known by name at once, its text a target once it is known to have worked."""
+    def _decide(
+        self, at: int, item: dict[str, Any], settings: TextSettings, result: TurnResult
+    ) -> None:
+        """Add the form of one new item to the result, if it gets one."""
+        saved = result.tokens_before - result.tokens_after
+        edits = [
+            edit
+            for part in item["parts"]
+            if (edit := self._part(part, item["role"], settings, result)) is not None
+        ]
+        saved = result.tokens_before - result.tokens_after - saved
+        if edits:
+            result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
+        self.length += 1
+
+    def _record_call(self, part: Mapping[str, Any]) -> None:
+        """Take in a tool call. Pointers may name it from now on; what it writes may be pointed at
+        once its output shows that it worked."""
         call = self._calls.add(part)
         inputs = part.get("input")
-        if not self._imitated and _holds_pointer(inputs):
-            self._imitated = True
+        if not self._pointer_written and _holds_pointer(inputs):
+            self._pointer_written = True
         texts = [(self.length, way, text) for way, text in written_texts(inputs)]
         call.writes = bool(texts)
         if texts:
             self._pending[call.id] = texts
 
-    def _hear(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+    def _note_asked(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
         if item.get("role") == "user" and part["kind"] == "text":
             self._asked = str(part["text"])[:ASKED_CHARS]
 
@@ -160,7 +185,7 @@ class Conversation:
                 return self._output(part, call, settings, result)
         elif part["kind"] != "text":
             return None
-        self._hear({"role": role}, part)
+        self._note_asked({"role": role}, part)
         text: str = part["text"]
         draft = forms.Draft(text)
         if settings.lossy and part["kind"] == "text":
@@ -173,9 +198,9 @@ class Conversation:
     ) -> dict[str, Any] | None:
         text: str = part["text"]
         failed = _failed(part)
-        self._written(call, failed)
+        self._record_written(call, failed)
         edit = self._edit(part, self._draft(text, call, failed, settings, result), result)
-        self._settle(part, call, failed, edit["text"] if edit else text)
+        self._record_output(part, call, failed, edit["text"] if edit else text)
         return edit
 
     def _draft(
@@ -190,8 +215,8 @@ class Conversation:
         draft = forms.tidy(text, call, settings, self._compressor.memo)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
-        again = _reading(call) in self._folded
-        if settings.folds and not self._imitated and not again:
+        again = _file_read(call) in self._folded_files
+        if settings.folds and not self._pointer_written and not again:
             forms.fold(draft, call, self._calls, self._index, settings)
         if settings.lossless:
             forms.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
@@ -225,36 +250,38 @@ class Conversation:
         result.tokens_after += after
         return edit
 
-    def _forwarded(self, part: Mapping[str, Any], text: str) -> None:
+    def _record_forwarded(self, part: Mapping[str, Any], text: str) -> None:
         call = self._calls.by_id.get(part.get("call", ""))
         if call is not None:
             failed = _failed(part)
-            self._written(call, failed)
-            self._settle(part, call, failed, text)
+            self._record_written(call, failed)
+            self._record_output(part, call, failed, text)
 
-    def _written(self, call: ToolCall, failed: bool) -> None:
+    def _record_written(self, call: ToolCall, failed: bool) -> None:
         """The call has its answer: what it wrote stands in a file now, or does not."""
         texts = self._pending.pop(call.id, [])
         if texts and not failed:
-            self._folded.discard(("", call.path))
+            self._folded_files.discard(("", call.path))
         for number, (item, way, text) in enumerate(texts, 1):
             if not failed:
-                self._add(item, way, call, number, text)
+                self._add_target(item, way, call, number, text)
 
-    def _settle(self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str) -> None:
+    def _record_output(
+        self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
+    ) -> None:
         """An output stands in the outgoing conversation as `text` from now on."""
-        reading = _reading(call)
+        reading = _file_read(call)
         if not failed and reading is not None:
             if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
-                self._folded.add(reading)
+                self._folded_files.add(reading)
             else:
-                self._folded.discard(reading)
+                self._folded_files.discard(reading)
         if failed or call.id in self._answered:
             return
         self._answered.add(call.id)
-        self._add(self.length, part["slot"], call, 0, text)
+        self._add_target(self.length, part["slot"], call, 0, text)
 
-    def _add(
+    def _add_target(
         self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
     ) -> None:
         if len(text) >= MIN_TARGET_CHARS:
@@ -262,7 +289,7 @@ class Conversation:
             self._index.add(target, text)
 
 
-def _reading(call: ToolCall) -> tuple[str, str] | None:
+def _file_read(call: ToolCall) -> tuple[str, str] | None:
     """What file an output is a reading of, if of one; a path is the same whichever tool reads."""
     if not tools.prints_file(call) or call.writes:
         return None

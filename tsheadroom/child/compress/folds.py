@@ -32,7 +32,11 @@ SAME_CHARS = 100  # an output wholly equal to an earlier one needs only this
 
 @dataclass(slots=True, eq=False)
 class FoldTarget:
-    """One forwarded text that pointers may lead to."""
+    """One forwarded text that pointers may lead to: the text of `slot` in item number `item`.
+
+    `data` is the text in UTF-8, lone surrogates passed. A str would be twice as large as soon as it
+    holds one character like the arrow after a line number.
+    """
 
     item: int
     slot: list[str | int]
@@ -52,11 +56,12 @@ class Run:
 
     @property
     def end(self) -> int:
+        """The first line after the run."""
         return self.of + self.count
 
 
 class Index:
-    """The texts of one conversation as forwarded."""
+    """The texts of one conversation as forwarded, by blocks of lines. `size` is in bytes, about."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -94,7 +99,7 @@ class Index:
             held.append(place)
 
     def lines(self, target: FoldTarget) -> Lines:
-        """A target's text by lines."""
+        """A target's text by lines; the latest PARSED targets are kept split."""
         key = id(target)
         found = self._parsed.get(key)
         if found is None:
@@ -106,7 +111,7 @@ class Index:
         return found
 
     def places(self, block: int) -> Sequence[tuple[FoldTarget, int]]:
-        """Where a block may stand, latest first."""
+        """Where a block of lines may stand, by its hash: target and first line, latest first."""
         held = self._blocks.get(block)
         if held is None:
             return ()
@@ -121,8 +126,12 @@ class Index:
 
 
 class Folder:
-    """Chooses the runs of one new text: longest first seen, left to right, then what lies between
-    them in the same target."""
+    """Chooses the lines of one new text that are replaced by pointers.
+
+    It goes from the first line to the last and takes the longest run that begins there; then the
+    shorter runs between two of them that go on in the same target. `own` is the call whose output
+    the text is, `allowed` says whether pointers may lead to a target.
+    """
 
     def __init__(
         self,

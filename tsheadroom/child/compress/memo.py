@@ -1,5 +1,8 @@
-"""What was made of a text once, so that it is not made again: agents of one team read the same
-files, sub-agents repeat each other, and a conversation that moves here is told from its start."""
+"""Keeps what was made of a text, so that the same text is not worked on twice.
+
+Agents of one team read the same files, sub-agents repeat each other, and a conversation that moves
+to this worker comes as a whole.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ T = TypeVar("T")
 
 
 class Memo:
-    """Results by the text they were made of and whatever else decides them; least recently used
-    go first. Makers must be functions of just that."""
+    """Results by the text that they were made of, and whatever else decides them.
+
+    At most `limit` bytes; the least recently used go first.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -24,7 +29,10 @@ class Memo:
         self._results: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
     def get(self, what: Hashable, text: str, make: Callable[[], T], weigh: Callable[[T], int]) -> T:
-        """The result of `make()` for this text; `weigh` says how many bytes keeping it takes."""
+        """The result of `make()`, which must depend on `what` and `text` alone.
+
+        `weigh` says how many bytes it takes to keep a result.
+        """
         key = (what, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
         known = self._results.get(key)
         if known is not None:

@@ -19,7 +19,10 @@ from tsheadroom.texts.tools import ToolCall
 
 @dataclass(slots=True)
 class Draft:
-    """A text on its way to its form. `shown` is what folds count lines in."""
+    """A text on its way to its form, and what was done to it so far.
+
+    `pointers` are as in the protocol; `lossy` is true once something was removed from the text.
+    """
 
     text: str
     transforms: list[str] = field(default_factory=list)
@@ -27,14 +30,17 @@ class Draft:
     lossy: bool = False
 
     def take(self, text: str, name: str) -> None:
-        """Go on with a shorter text; one that is not shorter is not taken."""
+        """Go on with a shorter text, made by the transform `name`; a longer one is passed over."""
         if len(text) < len(self.text):
             self.text = text
             self.transforms.append(name)
 
 
 def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft:
-    """The steps that look at nothing but the output itself and that the daemon can repeat."""
+    """Apply the steps of `texts/steps.py` that suit this call and are on.
+
+    They look at nothing but the output itself, and the daemon can repeat them.
+    """
     runs, is_file = tools.runs_commands(call), tools.prints_file(call)
     wanted = {
         "terminal": settings.terminal and runs,
@@ -57,7 +63,7 @@ def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft
 def fold(
     draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: TextSettings
 ) -> None:
-    """Replace lines that stand earlier by pointers to them."""
+    """Replace lines that stand earlier in the conversation by pointers to them."""
     if len(draft.text) < SAME_CHARS:
         return
     same = index.whole(draft.text)

@@ -1,4 +1,4 @@
-"""Counts tokens as OpenAI's o200k vocabulary does, the one that is at hand without a network.
+"""Counts tokens by OpenAI's o200k vocabulary, which litellm ships: no network is needed for it.
 
 Anthropic publishes none for its models; a text that is shorter by this one is shorter by theirs.
 """

@@ -1,4 +1,4 @@
-"""Headroom's learned text compressor: whether it can run here, asked of files, and how fast.
+"""Headroom's learned text compressor: whether it can run here, and how fast it is.
 
 Headroom would look for its weights on the network, spend 220 MB a process on trying without them,
 and let a long text hold the worker for many times what a caller waits.
@@ -26,18 +26,18 @@ REVISIONS = {
 _WEIGHTS = ("onnx/kompress-int8-wo.onnx", "onnx/kompress-fp32.onnx", "onnx/kompress-int8.onnx")
 _TOKENIZER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
-PATIENCE = 2.5
-"""Seconds that one text may take: the caller waits 4 by default, and is not alone."""
+TEXT_SECONDS = 2.5
+"""What one text may take: the caller waits 4 by default, and is not alone."""
 
 _TRIAL = " ".join(f"word{at} of a text that is read to see how long this takes" for at in range(27))
-"""About what the model reads at once (350 words)."""
+"""About as much as the model reads in one go (350 words)."""
 
 
 class Kompress:
-    """The compressor of one process; `wanted` is the daemon's word at this process's start.
+    """The text model of one process; `wanted` says whether `lossy` was on when the process started.
 
-    Loading it later would take a call's whole time, memory that this process was not given, and
-    the fork server's freedom to fork.
+    It is not loaded later: that would take longer than a call may, need memory that this process
+    was not given, and start threads, after which a fork server cannot fork any more.
     """
 
     def __init__(self, *, wanted: bool) -> None:
@@ -62,7 +62,7 @@ class Kompress:
 
     def affordable(self, text: str) -> bool:
         """Whether a text can be expected to be done in time."""
-        return len(text.split()) * self.pace <= PATIENCE
+        return len(text.split()) * self.pace <= TEXT_SECONDS
 
     def _why_not(self, name: str) -> str:
         if not self._wanted:

@@ -35,7 +35,7 @@ _MARKERS = ("<<ccr:", "Retrieve original", "headroom_retrieve")
 
 
 def build() -> TransformPipeline:
-    """The pipeline without anything that removes."""
+    """Headroom's pipeline with everything off that removes something."""
     return TransformPipeline(
         transforms=[
             ContentRouter(
@@ -60,7 +60,7 @@ def build() -> TransformPipeline:
 
 
 def marked(text: str) -> bool:
-    """Whether a text holds a marker that promises a retrieval."""
+    """Whether a text holds a marker of Headroom that promises to bring something back."""
     return (
         any(marker in text for marker in _MARKERS)
         or CCR_RETRIEVAL_MARKER_RE.search(text) is not None
@@ -68,8 +68,10 @@ def marked(text: str) -> bool:
 
 
 def nested_lines(text: str) -> int:
-    """The lines that a scan to each opened bracket's end would look at, all told: the depth of
-    nesting, summed over the lines."""
+    """The depth of nesting of each line, summed over the lines.
+
+    That is how many lines Headroom looks at when it scans from each opened bracket to its end.
+    """
     depth = total = 0
     for line in text.split("\n"):
         depth += line.count("{") + line.count("[") - line.count("}") - line.count("]")
@@ -80,10 +82,10 @@ def nested_lines(text: str) -> int:
 
 def worth_trying(text: str) -> bool:
     """Whether Headroom can make this text shorter, and can be given it."""
-    return len(text) >= MIN_CHARS and bearable(text)
+    return len(text) >= MIN_CHARS and cheap_enough(text)
 
 
-def bearable(text: str) -> bool:
+def cheap_enough(text: str) -> bool:
     """Whether Headroom can be given this text without paying for it out of proportion."""
     if len(text) > MAX_CHARS:
         return False

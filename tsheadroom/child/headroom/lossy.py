@@ -17,7 +17,7 @@ from headroom.transforms.pipeline import TransformPipeline
 
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom import kompress, proofs
-from tsheadroom.child.headroom.lossless import MODEL, MODEL_LIMIT, bearable, marked
+from tsheadroom.child.headroom.lossless import MODEL, MODEL_LIMIT, cheap_enough, marked
 from tsheadroom.texts import tools
 from tsheadroom.texts.tools import ToolCall
 
@@ -36,7 +36,7 @@ TAIL_LINES = 20
 
 @dataclass(slots=True)
 class Knobs:
-    """Headroom's own names, so that its profiles can be applied to them."""
+    """The settings under Headroom's own names, so that its profiles can be applied to them."""
 
     compress_user_messages: bool
     compress_system_messages: bool
@@ -62,7 +62,7 @@ class Knobs:
 
 
 class Lossy:
-    """The removing pipelines, one a text model; built when first asked for."""
+    """Headroom's removing pipelines, one for each text model; built when first asked for."""
 
     def __init__(self, model: kompress.Kompress | None = None) -> None:
         self.kompress = model or kompress.Kompress(wanted=False)
@@ -71,9 +71,10 @@ class Lossy:
     def compress_output(
         self, call: ToolCall, text: str, settings: TextSettings, asked: str = ""
     ) -> tuple[str, list[str]]:
-        """A tool output with what Headroom holds dispensable gone; the same text if there is none.
+        """A tool output without what Headroom removes, and what was applied.
 
-        `asked` is what the user said last. The text of a file stays: an agent edits by its words.
+        The same text and nothing if that is not worth it, and if the output is a file's text: an
+        agent edits by its exact words. `asked` is what the user said last.
         """
         if tools.prints_file(call):
             return text, []
@@ -85,10 +86,12 @@ class Lossy:
             {"role": "assistant", "content": None, "tool_calls": [use]},
             {"role": "tool", "tool_call_id": "call", "content": text},
         ]
-        return self._compress(messages, text, _way_back(call), knobs, settings.kompress_model)
+        return self._compress(
+            messages, text, _how_to_see_the_rest(call), knobs, settings.kompress_model
+        )
 
     def compress_text(self, role: str, text: str, settings: TextSettings) -> tuple[str, list[str]]:
-        """A user's or system text, if the settings let Headroom touch that role."""
+        """The same for a text of the role "user" or "system", if the settings let it be touched."""
         knobs = Knobs.of(settings)
         touched = {"user": knobs.compress_user_messages, "system": knobs.compress_system_messages}
         if not touched.get(role):
@@ -100,7 +103,7 @@ class Lossy:
     def _compress(
         self, messages: list[dict[str, Any]], text: str, how: str, knobs: Knobs, model: str | None
     ) -> tuple[str, list[str]]:
-        if not bearable(text):
+        if not cheap_enough(text):
             return text, []
         if not (self.kompress.usable(model) and self.kompress.affordable(text)):
             model = kompress.DISABLED
@@ -167,7 +170,7 @@ def with_ends(text: str, shorter: str) -> str:
     return "\n".join([*lines[:HEAD_LINES], shorter, *lines[-TAIL_LINES:]])
 
 
-def _way_back(call: ToolCall) -> str:
+def _how_to_see_the_rest(call: ToolCall) -> str:
     if call.path:
         return "read the file for the rest"
     if call.command:
