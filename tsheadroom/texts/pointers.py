@@ -174,11 +174,7 @@ def expand(
     output itself come again, and whether its tool right-aligns its numbers; what "terminal" and
     "json" took off stays off. None: a pointer leads nowhere.
     """
-    calls = ToolCalls()
-    for earlier in items[:item]:
-        for part in earlier["parts"]:
-            if part["kind"] == "tool_use":
-                calls.add(part)
+    calls = _calls_of(items[:item])
     own, text = calls.by_id.get(call), _result(items[: item + 1], call)
     if own is None or text is None:
         return None
@@ -212,6 +208,15 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
         return bodies
     here = pointer.here
     return [f"{here + at}{pointer.separator}{body}" for at, body in enumerate(bodies)]
+
+
+def _calls_of(items: Iterable[Mapping[str, Any]]) -> ToolCalls:
+    calls = ToolCalls()
+    for item in items:
+        for part in item["parts"]:
+            if part["kind"] == "tool_use":
+                calls.add(part)
+    return calls
 
 
 def _target(items: Sequence[Mapping[str, Any]], call: ToolCall, written: int) -> str | None:

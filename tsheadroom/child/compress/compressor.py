@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from tsheadroom.child.compress import outputs as forms
-from tsheadroom.child.compress import tokens
+from tsheadroom.child.compress import outputs, tokens
 from tsheadroom.child.compress.folds import FoldTarget, Index
 from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.samples import EVERY_STEP, SAMPLES
@@ -187,10 +186,10 @@ class Conversation:
             return None
         self._note_asked({"role": role}, part)
         text: str = part["text"]
-        draft = forms.Draft(text)
+        draft = outputs.Draft(text)
         if settings.lossy and part["kind"] == "text":
             shorter, names = self._compressor.lossy.compress_text(role, text, settings)
-            draft = forms.Draft(shorter, names, lossy=True)
+            draft = outputs.Draft(shorter, names, lossy=True)
         return self._edit(part, draft, result)
 
     def _output(
@@ -205,27 +204,27 @@ class Conversation:
 
     def _draft(
         self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: TurnResult
-    ) -> forms.Draft:
-        draft = forms.Draft(text)
+    ) -> outputs.Draft:
+        draft = outputs.Draft(text)
         if call.tool in settings.exclude_tools:
             return draft
         if pointers.imitated(text):
             result.note("imitation")
             return draft
-        draft = forms.tidy(text, call, settings, self._compressor.memo)
+        draft = outputs.tidy(text, call, settings, self._compressor.memo)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _file_read(call) in self._folded_files
         if settings.folds and not self._pointer_written and not again:
-            forms.fold(draft, call, self._calls, self._index, settings)
+            outputs.fold(draft, call, self._calls, self._index, settings)
         if settings.lossless:
-            forms.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
+            outputs.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
-            forms.shorten(draft, call, self._compressor.lossy, settings, self._asked)
+            outputs.shorten(draft, call, self._compressor.lossy, settings, self._asked)
         return draft
 
     def _edit(
-        self, part: Mapping[str, Any], draft: forms.Draft, result: TurnResult
+        self, part: Mapping[str, Any], draft: outputs.Draft, result: TurnResult
     ) -> dict[str, Any] | None:
         """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
         text: str = part["text"]
@@ -245,7 +244,7 @@ class Conversation:
                     "lossy": draft.lossy,
                 }
             else:
-                result.note("not_smaller")
+                result.note("not_encodable" if smaller else "not_smaller")
         result.tokens_before += before
         result.tokens_after += after
         return edit

@@ -64,12 +64,12 @@ class Knobs:
 class Lossy:
     """Headroom's removing pipelines, one for each text model; built when first asked for."""
 
-    def __init__(self, model: kompress.Kompress | None = None) -> None:
-        self.kompress = model or kompress.Kompress(wanted=False)
+    def __init__(self, model: kompress.Kompress) -> None:
+        self.kompress = model
         self._pipelines: dict[str | None, TransformPipeline] = {}
 
     def compress_output(
-        self, call: ToolCall, text: str, settings: TextSettings, asked: str = ""
+        self, call: ToolCall, text: str, settings: TextSettings, asked: str
     ) -> tuple[str, list[str]]:
         """A tool output without what Headroom removes, and what was applied.
 
@@ -103,10 +103,27 @@ class Lossy:
     def _compress(
         self, messages: list[dict[str, Any]], text: str, how: str, knobs: Knobs, model: str | None
     ) -> tuple[str, list[str]]:
+        """The last of the messages, which holds `text`, as Headroom shortens it, with a notice."""
         if not cheap_enough(text):
             return text, []
         if not (self.kompress.usable(model) and self.kompress.affordable(text)):
             model = kompress.DISABLED
+        result = self._apply(messages, knobs, model)
+        if result is None:
+            return text, []
+        shorter, names = result
+        if not proofs.same(text, shorter, names):
+            kept = with_ends(text, shorter)
+            shorter = f"{kept}\n{notice(text, kept, how)}"
+        if len(shorter) > MIN_SHARE * len(text) or (marked(shorter) and not marked(text)):
+            return text, []
+        return shorter, names
+
+    def _apply(
+        self, messages: list[dict[str, Any]], knobs: Knobs, model: str | None
+    ) -> tuple[str, list[str]] | None:
+        """The text of the last message after Headroom's pipeline, and what was applied; None if
+        Headroom failed."""
         try:
             result = self._pipeline(model).apply(
                 messages=messages,
@@ -126,16 +143,10 @@ class Lossy:
         except (Exception, RecursionError) as error:
             # Its own failure, whatever it is, must cost no more than the saving on one text.
             log.warning("Headroom failed on a text; left alone error=%s", type(error).__name__)
-            return text, []
+            return None
         if not isinstance(shorter, str):
-            return text, []
-        names = [name for name in result.transforms_applied if name != "router:noop"]
-        if not proofs.same(text, shorter, names):
-            kept = with_ends(text, shorter)
-            shorter = f"{kept}\n{notice(text, kept, how)}"
-        if len(shorter) > MIN_SHARE * len(text) or (marked(shorter) and not marked(text)):
-            return text, []
-        return shorter, names
+            return None
+        return shorter, [name for name in result.transforms_applied if name != "router:noop"]
 
     def _pipeline(self, model: str | None) -> TransformPipeline:
         """The pipeline for a text model: its cache knows nothing of models."""
