@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Peer
+from tsheadroom.tailnet.localapi import LocalApi, LocalApiFailed, NodeEvent, Peer
 from tsheadroom.tailnet.logpipe import LogPipe
 from tsheadroom.tailnet.whois import WHOIS_SECONDS, Whois
 
@@ -124,10 +124,10 @@ async def test_watch(api: LocalApi, node: StandIn) -> None:
         '{"State": 2}\n\n{"BrowseToURL": "https://x/a"}\n{"ErrMessage": "e"}\n{"State": 99}\n'
     )
     assert [event async for event in api.watch()] == [
-        Event(state="NeedsLogin"),
-        Event(login_url="https://x/a"),
-        Event(error="e"),
-        Event(),
+        NodeEvent(state="NeedsLogin"),
+        NodeEvent(login_url="https://x/a"),
+        NodeEvent(error="e"),
+        NodeEvent(),
     ]
     node.answers["watch-ipn-bus"] = "rubbish\n"
     with pytest.raises(LocalApiFailed):

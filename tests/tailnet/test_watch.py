@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from tsheadroom.tailnet import watch as watch_module
-from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Status
+from tsheadroom.tailnet.localapi import LocalApi, LocalApiFailed, NodeEvent, NodeStatus
 from tsheadroom.tailnet.watch import SAY_AGAIN_SECONDS, Watch, advice, expiry_advice
 
 URL = "https://login.example.com/a/1"
@@ -20,14 +20,14 @@ URL = "https://login.example.com/a/1"
 @pytest.mark.parametrize(
     ("status", "has_key", "words"),
     [
-        (Status("NeedsLogin", auth_url=URL), False, f"log in at {URL}"),
-        (Status("NeedsLogin", health=("bad key",)), True, "make a new one, .*bad key"),
-        (Status("NeedsMachineAuth"), True, "administrator's approval"),
-        (Status("Starting", health=("no network",)), True, "state=Starting; .*no network"),
-        (Status("NoState"), False, "health: none reported"),
+        (NodeStatus("NeedsLogin", auth_url=URL), False, f"log in at {URL}"),
+        (NodeStatus("NeedsLogin", health=("bad key",)), True, "make a new one, .*bad key"),
+        (NodeStatus("NeedsMachineAuth"), True, "administrator's approval"),
+        (NodeStatus("Starting", health=("no network",)), True, "state=Starting; .*no network"),
+        (NodeStatus("NoState"), False, "health: none reported"),
     ],
 )
-def test_advice(status: Status, has_key: bool, words: str) -> None:
+def test_advice(status: NodeStatus, has_key: bool, words: str) -> None:
     assert re.search(words, advice(status, has_key=has_key))
 
 
@@ -43,7 +43,7 @@ def test_advice(status: Status, has_key: bool, words: str) -> None:
     ],
 )
 def test_a_key_that_expires_soon(expiry: str, warned: bool) -> None:
-    status = Status("Running", key_expiry=expiry)
+    status = NodeStatus("Running", key_expiry=expiry)
     said = expiry_advice(status, datetime(2026, 3, 1, tzinfo=UTC))
     assert (said is not None) == warned
     assert not warned or expiry in str(said)
@@ -63,10 +63,10 @@ async def test_the_same_sentence_waits_before_it_is_said_again(
     clock = Clock()
     watch = Watch(has_key=False, clock=clock)
     for _ in range(3):
-        watch.note(Event(login_url=URL))
+        watch.note(NodeEvent(login_url=URL))
     assert caplog.text.count(URL) == 1
     clock.now += SAY_AGAIN_SECONDS
-    watch.note(Event(login_url=URL))
+    watch.note(NodeEvent(login_url=URL))
     assert caplog.text.count(URL) == 2
 
 
@@ -76,25 +76,25 @@ async def test_errors_that_differ_in_a_detail_do_not_flood(
     clock = Clock()
     watch = Watch(has_key=True, clock=clock)
     for number in range(100):
-        watch.note(Event(error=f"refused attempt {number}"))
+        watch.note(NodeEvent(error=f"refused attempt {number}"))
         clock.now += 1
     assert 2 <= caplog.text.count("refused attempt") <= 4
 
 
 async def test_another_url_is_said_at_once(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch(has_key=False, clock=Clock())
-    watch.note(Event(login_url=URL))
-    watch.note(Event(login_url=URL + "23"))
+    watch.note(NodeEvent(login_url=URL))
+    watch.note(NodeEvent(login_url=URL + "23"))
     assert caplog.text.count(URL + "23") == 1
 
 
 async def test_an_expired_key_is_told_from_a_first_login(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch(has_key=False, clock=Clock())
-    watch.note(Event(state="NeedsLogin"))
+    watch.note(NodeEvent(state="NeedsLogin"))
     assert "expired" not in caplog.text
-    watch.note(Event(state="Running"))
+    watch.note(NodeEvent(state="Running"))
     assert watch.up.is_set()
-    watch.note(Event(state="NeedsLogin"))
+    watch.note(NodeEvent(state="NeedsLogin"))
     assert "expired" in caplog.text
 
 
@@ -104,15 +104,15 @@ class OnceSilent:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def watch(self) -> AsyncIterator[Event]:
-        yield Event(state="Running")
+    async def watch(self) -> AsyncIterator[NodeEvent]:
+        yield NodeEvent(state="Running")
         await asyncio.Event().wait()
 
-    async def status(self) -> Status:
+    async def status(self) -> NodeStatus:
         self.asked += 1
         if self.asked == 1:
             raise LocalApiFailed("no answer")
-        return Status("Running", dns_name="hook.example.ts.net.")
+        return NodeStatus("Running", dns_name="hook.example.ts.net.")
 
 
 async def test_after_a_failed_status_the_nodes_name_is_said_all_the_same(

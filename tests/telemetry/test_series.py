@@ -17,7 +17,7 @@ from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry import series as module
 from tsheadroom.telemetry.billed import BillingCollector
 from tsheadroom.telemetry.events import Event
-from tsheadroom.telemetry.record import Figures, Outcome, Record
+from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
 
 # The Go daemon's, to the letter; the pool's come from a source that the daemon adds.
@@ -41,9 +41,9 @@ REFERENCE = {
 }
 
 
-def ended(duration_ms: float = 0.0, read_ms: float = 0.0, **figures: Any) -> Record:
+def ended(duration_ms: float = 0.0, read_ms: float = 0.0, **figures: Any) -> CallRecord:
     """A call that has ended."""
-    return Record(figures=Figures(**figures), duration_ms=duration_ms, read_ms=read_ms)
+    return CallRecord(figures=Figures(**figures), duration_ms=duration_ms, read_ms=read_ms)
 
 
 def scraped(metrics: Metrics) -> list[Sample]:
@@ -223,7 +223,7 @@ def test_odd_labels_do_not_break_the_page(odd: str) -> None:
 def test_phases_have_histograms() -> None:
     metrics = Metrics()
     metrics.record(
-        Record(
+        CallRecord(
             figures=Figures(wait_ms=32.5, worker_ms=60, slot=0),
             duration_ms=100,
             read_ms=3,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from tsheadroom.aperture.call import Envelope, HookCall, Metadata
 from tsheadroom.economy.billing import Billing, Forecast, read_bill
 from tsheadroom.economy.windows import Windows
-from tsheadroom.providers.prices import price_of
-from tsheadroom.telemetry.record import BYTES_PER_TOKEN
+from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of
 
 
 class Account:

@@ -11,6 +11,10 @@ from dataclasses import dataclass, replace
 
 AS_OF = "2026-11"
 
+# Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
+# saves is counted with a real tokenizer, by the worker.
+BYTES_PER_TOKEN = 4
+
 HOUR_S = 3600.0
 _HOUR_WRITE = 2.0  # Anthropic's price of an entry that lives for an hour
 

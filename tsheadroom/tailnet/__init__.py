@@ -1,6 +1,6 @@
 """The tailnet: this process as a node of its own, and the connections that reach it there."""
 
-from tsheadroom.tailnet.localapi import Peer, Status
+from tsheadroom.tailnet.localapi import NodeStatus, Peer
 from tsheadroom.tailnet.native import LibraryUnusable, NodeFailed
 from tsheadroom.tailnet.node import Node, NodeOptions
 from tsheadroom.tailnet.statedir import StateDirectory, StateUnusable
@@ -10,8 +10,8 @@ __all__ = [
     "Node",
     "NodeFailed",
     "NodeOptions",
+    "NodeStatus",
     "Peer",
     "StateDirectory",
     "StateUnusable",
-    "Status",
 ]

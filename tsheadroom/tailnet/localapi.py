@@ -44,7 +44,7 @@ class LocalApiFailed(TsheadroomError):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class NodeStatus:
     """A node, as it sees itself."""
 
     state: str = "NoState"
@@ -69,7 +69,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class NodeEvent:
     """What the node has to say: any of its state, a URL to log in at, an error's text."""
 
     state: str | None = None
@@ -136,10 +136,10 @@ class LocalApi:
     async def close(self) -> None:
         await self._session.close()
 
-    async def status(self) -> Status:
+    async def status(self) -> NodeStatus:
         raw = _decode(await self._ask("GET", "status?peers=false"), _Status)
         node = raw.self or _Self()
-        return Status(
+        return NodeStatus(
             state=raw.backend_state,
             auth_url=raw.auth_url,
             health=tuple(raw.health or ()),
@@ -169,7 +169,7 @@ class LocalApi:
         """Ask the control server for a login URL; it comes as an event."""
         await self._ask("POST", "login-interactive")
 
-    async def watch(self) -> AsyncIterator[Event]:
+    async def watch(self) -> AsyncIterator[NodeEvent]:
         """What the node says, from its present state on, until it ends."""
         try:
             async with self._session.get(
@@ -200,9 +200,9 @@ class LocalApi:
         return body
 
 
-def _event(notify: _Notify) -> Event:
+def _event(notify: _Notify) -> NodeEvent:
     state = notify.state
-    return Event(
+    return NodeEvent(
         state=STATES[state] if state is not None and 0 <= state < len(STATES) else None,
         login_url=notify.browse_to_url or None,
         error=notify.err_message or None,

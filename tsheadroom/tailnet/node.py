@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsheadroom.tailnet.listener import Listener
-from tsheadroom.tailnet.localapi import LocalApi, Peer, Status
+from tsheadroom.tailnet.localapi import LocalApi, NodeStatus, Peer
 from tsheadroom.tailnet.logpipe import LogPipe
 from tsheadroom.tailnet.native import Loopback, NativeNode, NodeFailed, in_thread, load_library
 from tsheadroom.tailnet.statedir import StateDirectory
@@ -105,10 +105,10 @@ class Node:
         """Wait until the node has run for the first time."""
         await self._watch.up.wait()
 
-    async def status(self) -> Status:
-        """The node as it sees itself; a bare Status while there is none."""
+    async def status(self) -> NodeStatus:
+        """The node as it sees itself; a bare NodeStatus while there is none."""
         if self._api is None:
-            return Status(state=self._watch.state)
+            return NodeStatus(state=self._watch.state)
         return await self._api.status()
 
     async def whois(self, address: str) -> Peer | None:

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tsheadroom.tailnet.localapi import Event, LocalApi, LocalApiFailed, Status
+from tsheadroom.tailnet.localapi import LocalApi, LocalApiFailed, NodeEvent, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Watch:
                 self._say("api", str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    def note(self, event: Event) -> bool:
+    def note(self, event: NodeEvent) -> bool:
         """Take in what the node says; whether it runs since this event."""
         ran = self.state == "Running"
         if event.error:
@@ -114,7 +114,7 @@ class Watch:
                 self._say("api", str(error))
             await asyncio.sleep(URL_SECONDS if self.state == "NeedsLogin" else _EXPLAIN_SECONDS)
 
-    def _warn_of_expiry(self, status: Status) -> None:
+    def _warn_of_expiry(self, status: NodeStatus) -> None:
         self._expiry_seen = self._clock()
         if (sentence := expiry_advice(status, datetime.now(UTC))) is not None:
             self._say("expiry", sentence)
@@ -142,7 +142,7 @@ def login_advice(url: str) -> str:
     return f"to add this node to the tailnet, log in at {url}"
 
 
-def advice(status: Status, *, has_key: bool) -> str:
+def advice(status: NodeStatus, *, has_key: bool) -> str:
     """What a person can do about a node that is not running."""
     health = "; ".join(status.health) or "none reported"
     if status.state == "NeedsMachineAuth":
@@ -160,7 +160,7 @@ def advice(status: Status, *, has_key: bool) -> str:
     )
 
 
-def expiry_advice(status: Status, now: datetime) -> str | None:
+def expiry_advice(status: NodeStatus, now: datetime) -> str | None:
     """What a person does about a key that expires soon; None when it does not."""
     try:
         expiry = datetime.fromisoformat(status.key_expiry)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from tsheadroom.providers.prices import BYTES_PER_TOKEN
 from tsheadroom.telemetry.events import Event
 
 
@@ -34,10 +35,6 @@ REASONS = {
     Outcome.DECODE_ERROR: "allow(decode-error)",
     Outcome.REJECT_ENCODING: "reject(encoding)",
 }
-
-# Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
-# saves is counted with a real tokenizer, by the worker.
-BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CallRecord:
     """One call that has ended. Bytes are bytes, times are milliseconds."""
 
     figures: Figures = Figures()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import prometheus_client as prometheus
 from prometheus_client.registry import Collector
 
-from tsheadroom.telemetry.record import Outcome, Record
+from tsheadroom.telemetry.record import CallRecord, Outcome
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -189,7 +189,7 @@ class Metrics:
         self.active -= 1
         self._inbound_done.inc()
 
-    def record(self, call: Record) -> None:
+    def record(self, call: CallRecord) -> None:
         """Count one hook call that came to an end."""
         self._requests.inc()
         if call.outcome in _FAILED:
@@ -208,7 +208,7 @@ class Metrics:
             self._events.labels(self._event_names.of(event)).inc(max(amount, 0))
         self._observe(call)
 
-    def _observe(self, call: Record) -> None:
+    def _observe(self, call: CallRecord) -> None:
         self._overhead.observe(call.duration_ms)
         least, most = self._range_ms
         if not least <= call.duration_ms <= most:

@@ -19,9 +19,8 @@ from tsheadroom.conversations import forms as decisions
 from tsheadroom.conversations.forms import Form, ProposedEdit, Refused, Target
 from tsheadroom.conversations.recognise import Status
 from tsheadroom.conversations.turn import Turn
-from tsheadroom.providers.prices import Price
+from tsheadroom.providers.prices import BYTES_PER_TOKEN, Price
 from tsheadroom.providers.shapes import Part, Slot
-from tsheadroom.telemetry.record import BYTES_PER_TOKEN
 from tsheadroom.texts import numbering, tools
 from tsheadroom.turns.items import Items
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 DEFAULT_CAPABILITY = "tsheadroom.dev/cap/config"
 
 
-class Peer(Protocol):
+class HasCapabilities(Protocol):
     """What this needs to know of a tailnet caller."""
 
     @property
     def capabilities(self) -> Mapping[str, object]: ...
 
 
-Whois = Callable[[str], Awaitable[Peer | None]]
+Whois = Callable[[str], Awaitable[HasCapabilities | None]]
 
 
 class Access:

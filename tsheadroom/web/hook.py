@@ -14,7 +14,7 @@ from aiohttp import web
 from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.offload import offload
 from tsheadroom.settings import SettingsStore
-from tsheadroom.telemetry.record import Figures, Outcome, Record
+from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
 from tsheadroom.turns.turns import OpenTurn, Turns
 from tsheadroom.web import codings
@@ -174,7 +174,7 @@ class Hook:
         answered = call.answered or call.ended
         read_ms = call.received.read_ms
         spent = read_ms + figures.wait_ms + figures.worker_ms
-        record = Record(
+        record = CallRecord(
             figures=figures.failed() if call.failed else figures,
             encoding=call.received.encoding,
             wire_bytes=call.received.wire_bytes,

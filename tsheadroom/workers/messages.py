@@ -49,7 +49,7 @@ class FormMessage(msgspec.Struct, frozen=True):
     tokens_saved: int = 0
 
 
-class Figures(msgspec.Struct):
+class ReplyFigures(msgspec.Struct):
     """A reply without its forms.
 
     `elapsed_ms` is the work alone, `notes` counts events by name, `slot` is filled in by the slot.
@@ -62,13 +62,13 @@ class Figures(msgspec.Struct):
     slot: int = -1
 
 
-class Reply(Figures):
+class Reply(ReplyFigures):
     """What a worker made of one request."""
 
     forms: list[FormMessage] = msgspec.field(default_factory=list)
 
 
-class _LongReply(Figures):
+class _LongReply(ReplyFigures):
     """A reply whose forms are found, but not yet decoded."""
 
     forms: list[msgspec.Raw] = msgspec.field(default_factory=list)
