@@ -1,7 +1,7 @@
-"""The compression settings: read, validate, merge and write atomically.
+"""The compression settings: their fields, and the file that they are kept in.
 
-Every field, its default and its allowed values stand here and nowhere else;
-`tsheadroom.config.example.json` shows them all, and `/config` serves them.
+Each field stands once, in `Settings`: name, default, allowed values, and the words in which an
+operator is told of them. `tsheadroom.config.example.json` shows all fields; `/config` serves them.
 """
 
 from __future__ import annotations
@@ -10,141 +10,102 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
+from msgspec import Meta
 
 from tsheadroom.errors import TsheadroomError
 
 log = logging.getLogger(__name__)
-
-Mode = Literal["on", "observe", "freeze", "drain", "off"]
-Rewrite = Literal["never", "cold", "cost", "always"]
-
-MODES = ("on", "observe", "freeze", "drain", "off")
-REWRITES = ("never", "cold", "cost", "always")
-# Headroom takes an unknown name for "coding", its most aggressive profile but one: never pass one.
-SAVINGS_PROFILES = ("agent-90", "balanced", "coding", "general")
 
 # Far above any sensible value; they keep numbers inside what every reader of the file can hold.
 MAX_COUNT = 1_000_000_000
 MAX_NAME_LENGTH = 256  # the longest model, tool or login name that makes sense
 MAX_NAMES = 1_000  # each request is compared with these lists
 
-# Added to the document that GET shows; a PUT that sends it back is accepted, the value ignored.
+# GET /config shows these beside the settings. A PUT may send them back; their values are ignored.
 READ_ONLY = frozenset({"headroom_version"})
 
-
-class SettingsInvalid(TsheadroomError):
-    """The settings given are not valid; nothing was changed."""
-
-
-class SettingsChanged(TsheadroomError):
-    """The settings are not those the editor started from (its ETag is old)."""
+Mode = Literal["on", "observe", "freeze", "drain", "off"]
+Rewrite = Literal["never", "cold", "cost", "always"]
+# Headroom takes an unknown name for "coding", its most aggressive profile but one: never pass one.
+SavingsProfile = Literal["agent-90", "balanced", "coding", "general"]
 
 
-class SettingsNotWritten(TsheadroomError):
-    """The settings file could not be written; nothing was changed."""
+def _at_least(low: int) -> Meta:
+    return Meta(ge=low, le=MAX_COUNT, description=f"an integer >= {low}")
+
+
+def _one_of(choices: object) -> str:
+    return f"one of {', '.join(get_args(choices))}"
+
+
+# What a field takes. The description ends the sentence "NAME must be ...", which an operator reads
+# when a value is refused.
+_Switch = Annotated[bool, Meta(description="true or false")]
+_Count = Annotated[int, _at_least(0)]
+# A pointer costs about as much as two lines; shorter runs than that can only lose.
+_FoldLines = Annotated[int, _at_least(2)]
+_Percent = Annotated[int, Meta(ge=0, le=100, description="an integer from 0 to 100 (percent)")]
+_Ratio = Annotated[Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="in (0, 1] or null")]
+_Name = Annotated[str, Meta(pattern=r"\S", max_length=MAX_NAME_LENGTH)]  # not blank
+_Names = Annotated[
+    tuple[_Name, ...],
+    Meta(max_length=MAX_NAMES, description=f"a list of at most {MAX_NAMES} names"),
+]
+_Model = Annotated[_Name | None, Meta(description='a model name, "disabled" or null')]
+_Profile = Annotated[SavingsProfile | None, Meta(description=f"{_one_of(SavingsProfile)}, or null")]
+_Mode = Annotated[Mode, Meta(description=_one_of(Mode))]
+_Rewrite = Annotated[Rewrite, Meta(description=_one_of(Rewrite))]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is compressed, and how far. The first eight are the Go daemon's."""
+    """What is compressed, and how far: see README.md. The first eight are the Go daemon's."""
 
-    compress_user_messages: bool = False
-    compress_system_messages: bool = True
-    protect_recent: int = 4
-    protect_analysis_context: bool = True
-    target_ratio: float | None = None
-    min_tokens_to_compress: int = 250
-    kompress_model: str | None = None
-    savings_profile: str | None = None
-    lossy: bool = False
-    folds: bool = True
-    fold_min_lines: int = 20
-    gutter: bool = True
-    terminal: bool = True
-    json: bool = True
-    lossless: bool = True
-    exclude_tools: tuple[str, ...] = ()
-    exclude_models: tuple[str, ...] = ()
-    exclude_callers: tuple[str, ...] = ()
-    mode: Mode = "on"
-    rewrite: Rewrite = "never"
-    holdout: int = 0
-
-
-Check = Callable[[Any], bool]
+    compress_user_messages: _Switch = False
+    compress_system_messages: _Switch = True
+    protect_recent: _Count = 4
+    protect_analysis_context: _Switch = True
+    target_ratio: _Ratio = None
+    min_tokens_to_compress: _Count = 250
+    kompress_model: _Model = None
+    savings_profile: _Profile = None
+    lossy: _Switch = False
+    folds: _Switch = True
+    fold_min_lines: _FoldLines = 20
+    gutter: _Switch = True
+    terminal: _Switch = True
+    json: _Switch = True
+    lossless: _Switch = True
+    exclude_tools: _Names = ()
+    exclude_models: _Names = ()
+    exclude_callers: _Names = ()
+    mode: _Mode = "on"
+    rewrite: _Rewrite = "never"
+    holdout: _Percent = 0
 
 
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
+# Name of each setting -> its type, constraints and description included.
+_FIELDS: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
-def _is_whole(low: int, high: int = MAX_COUNT) -> Check:
-    def check(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return check
+class SettingsInvalid(TsheadroomError):
+    """The given settings are not valid, so nothing was changed. The text names the first error."""
 
 
-def _is_ratio(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (number and 0 < value <= 1)
+class SettingsChanged(TsheadroomError):
+    """Somebody else changed the settings after the editor read them: its ETag is old."""
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value.strip() != "" and len(value) <= MAX_NAME_LENGTH
-
-
-def _is_model(value: Any) -> bool:
-    return value is None or _is_name(value)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= MAX_NAMES and all(map(_is_name, value))
-
-
-def _one_of(*values: str | None) -> Check:
-    return lambda value: value in values if isinstance(value, str | None) else False
-
-
-_BOOL = (_is_bool, "must be true or false")
-_NAMES = (_is_names, f"must be a list of at most {MAX_NAMES} names")
-
-# Field -> how it is checked, and the end of the sentence that an operator reads when it fails.
-RULES: Mapping[str, tuple[Check, str]] = {
-    "compress_user_messages": _BOOL,
-    "compress_system_messages": _BOOL,
-    "protect_recent": (_is_whole(0), "must be an integer >= 0"),
-    "protect_analysis_context": _BOOL,
-    "target_ratio": (_is_ratio, "must be in (0, 1] or null"),
-    "min_tokens_to_compress": (_is_whole(0), "must be an integer >= 0"),
-    "kompress_model": (_is_model, 'must be a model name, "disabled" or null'),
-    "savings_profile": (
-        _one_of(*SAVINGS_PROFILES, None),
-        f"must be one of {', '.join(SAVINGS_PROFILES)}, or null",
-    ),
-    "lossy": _BOOL,
-    "folds": _BOOL,
-    # A pointer costs about as much as two lines; shorter runs than that can only lose.
-    "fold_min_lines": (_is_whole(2), "must be an integer >= 2"),
-    "gutter": _BOOL,
-    "terminal": _BOOL,
-    "json": _BOOL,
-    "lossless": _BOOL,
-    "exclude_tools": _NAMES,
-    "exclude_models": _NAMES,
-    "exclude_callers": _NAMES,
-    "mode": (_one_of(*MODES), f"must be one of {', '.join(MODES)}"),
-    "rewrite": (_one_of(*REWRITES), f"must be one of {', '.join(REWRITES)}"),
-    "holdout": (_is_whole(0, 100), "must be an integer from 0 to 100 (percent)"),
-}
+class SettingsNotWritten(TsheadroomError):
+    """The settings file could not be written, so nothing was changed. The text says why."""
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """The JSON object in `text`; raises SettingsInvalid."""
+    """Decode the JSON object in `text`. Anything else raises SettingsInvalid."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -155,27 +116,34 @@ def parse_object(text: bytes) -> dict[str, Any]:
 
 
 def merge(current: Settings, changes: Mapping[str, Any]) -> Settings:
-    """`current` with `changes` on top; the first bad field raises SettingsInvalid."""
-    for name, value in changes.items():
-        if name in READ_ONLY:
-            continue
-        if name not in RULES:
-            raise SettingsInvalid(f"{name[:MAX_NAME_LENGTH]} is not a setting")
-        check, sentence = RULES[name]
-        if not check(value):
-            raise SettingsInvalid(f"{name} {sentence}")
-    fields = msgspec.to_builtins(current)
-    fields.update({name: value for name, value in changes.items() if name not in READ_ONLY})
-    return msgspec.convert(fields, Settings)
+    """Return `current` with `changes` on top. The first bad field raises SettingsInvalid."""
+    good = {name: _checked(name, value) for name, value in changes.items() if name not in READ_ONLY}
+    return msgspec.structs.replace(current, **good)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value as `Settings` holds it. Strict: "4" and 4.0 are no integers, 1 is not true."""
+    field = _FIELDS.get(name)
+    if field is None:
+        raise SettingsInvalid(f"{name[:MAX_NAME_LENGTH]} is not a setting")
+    try:
+        return msgspec.convert(value, field, strict=True)
+    except msgspec.ValidationError:
+        (meta,) = field.__metadata__
+        raise SettingsInvalid(f"{name} must be {meta.description}") from None
 
 
 def encode(settings: Settings) -> bytes:
-    """The settings as the file has them: indented JSON and a newline."""
+    """Return the settings as the file holds them: indented JSON with a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file: after a crash it holds either all of the old or all of the new."""
+    """Replace the file's content. Raises OSError; then the old content is still there.
+
+    The data goes to a temporary file first, which then takes the file's name. So after a crash
+    the file holds all of the old content or all of the new, never a part.
+    """
     target = Path(os.path.realpath(path))  # a symlink stays a symlink
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -198,15 +166,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def etag_of(settings: Settings) -> str:
-    """Names the settings' content, quoted as HTTP has it."""
+    """Return the ETag of these settings, in quotes as HTTP wants it; it depends on nothing else."""
     return f'"{hashlib.sha256(encode(settings)).hexdigest()[:16]}"'
 
 
 class SettingsStore:
-    """The settings in force and the file they live in.
+    """The settings in force, and the file that they are kept in.
 
-    Readers take `current`, an immutable value; a change swaps it whole. Changes are made by one
-    caller at a time (`web/config.py` holds a lock), in a thread, because they wait for the disk.
+    Readers take `current`. It is immutable, and a change replaces it as a whole, so a reader never
+    sees half of a change. Only one caller may change it at a time (`web/config.py` holds a lock),
+    and does so in a thread, because writing waits for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -219,7 +188,10 @@ class SettingsStore:
         return etag_of(self.current)
 
     def load(self) -> None:
-        """Read the file at start: missing is the defaults, unusable a warning and the defaults."""
+        """Read the file at start. Without a usable file the defaults are in force.
+
+        A missing file is normal; one that cannot be read or is not valid is logged as a warning.
+        """
         try:
             self.current = self._read()
         except FileNotFoundError:
@@ -230,7 +202,10 @@ class SettingsStore:
             )
 
     def reload(self) -> bool:
-        """Read the file again; whatever is wrong with it, the settings in force stay."""
+        """Read the file again. Returns True if that worked.
+
+        If the file is missing, unreadable or not valid, the settings in force stay.
+        """
         try:
             self.current = self._read()
         except (OSError, SettingsInvalid) as error:
@@ -243,7 +218,7 @@ class SettingsStore:
 
     def _read(self) -> Settings:
         changes = parse_object(self.path.read_bytes())
-        unknown = [name for name in changes if name not in RULES and name not in READ_ONLY]
+        unknown = [name for name in changes if name not in _FIELDS and name not in READ_ONLY]
         for name in unknown:
             # A newer daemon's field, perhaps. Dropping every other setting for it would be worse.
             log.warning("unknown setting ignored path=%s name=%s", self.path, name)
@@ -251,9 +226,10 @@ class SettingsStore:
         return merge(Settings(), changes)
 
     def update(self, body: bytes, if_match: str | None = None) -> Settings:
-        """Merge a partial object, write the file, then swap.
+        """Merge a JSON object of some settings, write the file, then put the result in force.
 
-        Raises SettingsChanged, SettingsInvalid or SettingsNotWritten; then nothing has changed.
+        `if_match` is the header of that name: ETags with commas between them, or `*`. Raises
+        SettingsChanged, SettingsInvalid or SettingsNotWritten; then nothing has changed.
         """
         if if_match is not None and not self._matches(if_match):
             raise SettingsChanged("the settings were changed meanwhile; read them again")
