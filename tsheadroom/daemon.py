@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tsheadroom import __version__
-from tsheadroom.cli.ask import SOCKET_NAME
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.store.sweep import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.memory import trim_for_ever
 from tsheadroom.settings import Settings, SettingsStore
-from tsheadroom.tailnet import Node, NodeOptions, StateDirectory
+from tsheadroom.tailnet.node import Node, NodeOptions
+from tsheadroom.tailnet.statedir import SOCKET_NAME, StateDirectory
 from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry.billed import BillingCollector
 from tsheadroom.telemetry.series import Metrics

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tsheadroom.tailnet import Node, NodeOptions
+from tsheadroom.tailnet.node import Node, NodeOptions
 
 
 def pages(node: Node) -> web.Application:

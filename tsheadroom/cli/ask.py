@@ -1,4 +1,4 @@
-"""Asks a running daemon, through the socket in its state directory, how it is."""
+"""Asks a running daemon how it is, through the socket in its state directory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import socket
 from pathlib import Path
 
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.tailnet.statedir import SOCKET_NAME
 
-SOCKET_NAME = "tsheadroom.sock"
-
-# The daemon answers in a millisecond; one that does not is stuck, which is what is asked.
+# The daemon answers in a millisecond. One that takes this long is stuck, and that is the answer.
 PATIENCE_SECONDS = 3.0
 
 
 class NoDaemon(TsheadroomError):
-    """Nobody answers on the socket."""
+    """No daemon answers on the socket."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -30,7 +29,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def ask(state_dir: Path, page: str) -> tuple[int, str]:
-    """Status and text of one of the daemon's pages. Raises NoDaemon."""
+    """Get a page, such as /readyz, from the daemon of this state directory.
+
+    Returns the HTTP status and the text. Raises NoDaemon if nothing answers in time.
+    """
     path = state_dir / SOCKET_NAME
     connection = _UnixConnection(path)
     try:

@@ -1,4 +1,7 @@
-"""The state directory and its lock: two daemons with one node key would fight over its peers."""
+"""The state directory: what lies in it, and the lock that keeps a second daemon out.
+
+Two daemons with one node key would fight over its peers.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from tsheadroom.errors import TsheadroomError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# The daemon serves its pages on this socket, for `tsheadroom status` and health checks.
+SOCKET_NAME = "tsheadroom.sock"
 
 _LOCK_NAME = "tsheadroom.lock"
 _LONGEST_PID = 32  # bytes read back from the lock file
