@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tsheadroom.cli import main as cli
+from tsheadroom.cli.options import duration
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "tsheadroom.service"
@@ -75,7 +76,7 @@ def test_the_unit_leaves_time_to_drain() -> None:
     drain = next(p for p in cli.serve.params if p.name == "drain").get_default(
         click.Context(cli.serve)
     )
-    assert int(service["TimeoutStopSec"]) > cli.duration(str(drain)) + 5
+    assert int(service["TimeoutStopSec"]) > duration(str(drain)) + 5
     assert service["KillMode"] == "mixed"
 
 
