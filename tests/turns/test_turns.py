@@ -374,6 +374,7 @@ async def test_a_disk_that_cannot_be_read_costs_new_forms_only(
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "may_hold", lambda store, chain: True)
         patch.setattr(SqliteStore, "_longest", broken)
         # Memory knows the first form; whether the disk knows one of the new item, nobody can say.
         answer, figures = await answered(turns, conversation(2))
@@ -389,6 +390,7 @@ async def test_a_disk_that_does_not_answer_costs_the_deadline_and_no_more(
     assert await shortened(turns, 1) == ["short"]
     turns = Turns(on_disk, Workers(shorten), deadline=0.1)
     with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "may_hold", lambda store, chain: True)
         patch.setattr(on_disk._store, "longest", lambda chains: Future())
         answer, _ = await answered(turns, conversation(2))
         assert texts(answer, 2) == ["short", "as it was"]

@@ -103,8 +103,9 @@ class Conversations:
             # The disk may know more: a part that memory evicted, or this very request, whose
             # record others build on and which must not be written anew.
             reached = branch.request_within(shared) if branch else 0
-            if longer := prefixes.longer_than(reached):
-                return self._store.longest(longer)
+            longer = filter(self._store.may_hold, prefixes.longer_than(reached))
+            if asked := list(longer):
+                return self._store.longest(asked)
         found = recognise(request, branch, shared)
         if found is None:
             assert branch is not None

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
@@ -24,11 +24,14 @@ import msgspec
 import zstandard
 
 from tsheadroom.conversations.store import Forms, Line, Record, StoreError
+from tsheadroom.conversations.store.known import KnownPrefixes
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "conversations.sqlite3"
 SCHEMA = 1
+_LOOK_ROWS = 1000  # names of turns noted in one go, in some 2 ms
+_LOOK_PAUSE_S = 0.01  # between: the event loop needs the interpreter, too
 _GROUPED = 512  # writes in one transaction at most, so that the first does not wait for ever
 _IN_QUERY = 500  # below SQLite's bound on host parameters
 _BUSY_MS = 5000
@@ -94,6 +97,50 @@ class SqliteStore:
         self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
         self._thread.start()
+        self._known: KnownPrefixes | None = None  # until the file was looked through
+        self._saved: list[bytes] = []  # since that look began
+        self._looking: Future[KnownPrefixes] | None = self._look_through()
+
+    def may_hold(self, chain: bytes) -> bool:
+        """False if this turn is certainly not on disk, so that nobody has to read it."""
+        if self._looking is not None and self._looking.done():
+            self._take_known(self._looking)
+        return self._known is None or self._known.may_hold(chain)
+
+    def _look_through(self) -> Future[KnownPrefixes]:
+        """Note every turn that is on disk, in a thread of its own and in small slices."""
+        looker = ThreadPoolExecutor(1, thread_name_prefix="decisions-look")
+        looking = looker.submit(self._all_known)
+        looker.shutdown(wait=False)
+        return looking
+
+    def _all_known(self) -> KnownPrefixes:
+        self._submit("SELECT 1", ()).result()  # what was saved before is in the file then
+        with contextlib.closing(self._connect()) as connection:
+            count = connection.execute("SELECT count(*) FROM turn").fetchone()[0]
+            known = KnownPrefixes(count)
+            rows = connection.execute("SELECT chain FROM turn INDEXED BY turn_parent")
+            while not self._closed and (slice_ := rows.fetchmany(_LOOK_ROWS)):
+                known.update(row[0] for row in slice_)
+                time.sleep(_LOOK_PAUSE_S)
+        return known
+
+    def _take_known(self, looking: Future[KnownPrefixes]) -> None:
+        self._looking = None
+        if looking.exception() is not None:
+            log.warning("decisions are read one by one err=%s", looking.exception())
+            return  # then every turn asks the disk
+        self._known = looking.result()
+        self._known.update(self._saved)
+        self._saved.clear()
+
+    def _note(self, chain: bytes) -> None:
+        if self._looking is not None:
+            self._saved.append(chain)
+        if self._known is not None:
+            self._known.add(chain)
+            if self._known.full and self._looking is None:
+                self._looking = self._look_through()
 
     def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
         """The line that ends in the longest known turn among these chains; none if none is known.
@@ -160,6 +207,7 @@ class SqliteStore:
 
     def save(self, record: Record) -> Future[None]:
         """Write a turn; the future is done when it is durable."""
+        self._note(record.chain)
         return self._submit(*self._insert(record))
 
     def _insert(self, record: Record) -> _Write:
@@ -255,6 +303,8 @@ class SqliteStore:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
+        if self._looking is not None:
+            wait([self._looking])  # it stops at its next slice
         self._reader.close()
 
     def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
