@@ -122,7 +122,7 @@ class Digests:
                 rewritten[index] = digests.canonical(items[index])
         for index, plain in rewritten.items():
             items[index] = plain
-        return cls([digests.digest(item) for item in items], rewritten)
+        return cls(digests.names_of(items), rewritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope:
         shape=shape,
         conversation=where,
         items=items,
-        by_model=[_by_model(shape, plain, start, end) for start, end in items],
+        by_model=_made_by_model(shape, plain, items),
         odd=frozenset(odd),
     )
 
@@ -190,12 +190,18 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _by_model(shape: Shape, data: bytes, start: int, end: int) -> bool:
-    for role, beginning in _ROLE_FIRST.items():
-        if data.startswith(beginning, start):
-            return shape.by_model(role, "")
-    head = _HEAD.decode(data[start:end])
-    return shape.by_model(head.role or "", head.type or "")
+def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[bool]:
+    """For each item whether the model made it."""
+    common = [(start, shape.by_model(role, "")) for role, start in _ROLE_FIRST.items()]
+
+    def made(start: int, end: int) -> bool:
+        for beginning, by_model in common:
+            if data.startswith(beginning, start):
+                return by_model
+        head = _HEAD.decode(data[start:end])
+        return shape.by_model(head.role or "", head.type or "")
+
+    return [made(start, end) for start, end in items]
 
 
 def _metadata(data: bytes, span: slices.Span | None) -> Metadata:
