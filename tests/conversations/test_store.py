@@ -1,0 +1,198 @@
+"""Decisions on disk: what is found again, what is changed behind a reader's back, what is swept."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from tsheadroom.conversations.forms import Edit, Form
+from tsheadroom.conversations.store import Record, StoreError, known
+from tsheadroom.conversations.store import sweep as sweep_module
+from tsheadroom.conversations.store.sqlite import FILE_NAME, SqliteStore
+from tsheadroom.conversations.store.sweep import sweep
+
+FORM = Form(b"t" * 16, (Edit(("content",), 0, 9, b'"x"'),), (), 7)
+
+
+def name(number: int) -> bytes:
+    return hashlib.sha256(b"%d" % number).digest()[:16]
+
+
+def record(number: int, *, family: int | None = None, forms: bool = True) -> Record:
+    """A conversation of one turn, or one more turn of a family that nobody reads."""
+    own = name(number)
+    group = own if family is None else name(family)
+    return Record(own, None, group, 1, own, {0: FORM} if forms else {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(tmp_path)
+    yield opened
+    opened.close()
+
+
+def looked_through(store: SqliteStore) -> SqliteStore:
+    """Wait until it knows what is on disk."""
+    if store._looking is not None:
+        store._looking.result(60)
+    return store
+
+
+def test_what_is_on_disk_may_be_there_and_other_things_are_not(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path)
+    for number in range(3000):
+        last = first.save(record(number, forms=False))
+    last.result(60)
+    first.close()
+    again = looked_through(SqliteStore(tmp_path))
+    assert all(again.may_hold(name(number)) for number in range(3000))
+    assert sum(again.may_hold(name(number)) for number in range(5000, 6000)) < 50
+    again.save(record(5000)).result(60)
+    assert again.may_hold(name(5000))
+    again.close()
+
+
+def test_until_it_was_looked_through_everything_may_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    look = SqliteStore._all_known
+
+    def slow(self: SqliteStore) -> known.KnownPrefixes:
+        found = look(self)
+        go.wait(60)
+        return found
+
+    monkeypatch.setattr(SqliteStore, "_all_known", slow)
+    store = SqliteStore(tmp_path)
+    assert store.may_hold(name(1))
+    store.save(record(1)).result(60)  # behind the back of who looks
+    go.set()
+    looked_through(store)
+    assert store.may_hold(name(1))
+    assert not store.may_hold(name(2))
+    store.close()
+
+
+def test_a_filter_that_is_full_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "_LEAST", 8)
+    store = looked_through(SqliteStore(tmp_path))
+    for number in range(500):
+        store.save(record(number, forms=False)).result(60)
+        assert store.may_hold(name(number))
+    looked_through(store)
+    assert all(store.may_hold(name(number)) for number in range(500))
+    assert sum(store.may_hold(name(number)) for number in range(1000, 2000)) < 100
+    store.close()
+
+
+def found(store: SqliteStore, number: int) -> Record | None:
+    lines = store.longest([name(number)]).result(60)
+    return lines[0][-1] if lines else None
+
+
+@pytest.fixture
+def stopped_writer(store: SqliteStore, tmp_path: Path) -> Iterator[SqliteStore]:
+    """A store whose writer waits: another process has the file."""
+    store.save(record(1)).result(60)
+    other = sqlite3.connect(tmp_path / FILE_NAME)
+    other.execute("BEGIN IMMEDIATE")
+    yield store
+    other.rollback()
+    other.close()
+
+
+def test_changes_count_at_once_for_who_reads(stopped_writer: SqliteStore) -> None:
+    stopped_writer.mark(name(1), arrived=False)
+    one = found(stopped_writer, 1)
+    assert one
+    assert not one.delivered
+    stopped_writer.save_again(record(1, forms=False))
+    stopped_writer.mark(name(1), arrived=True)
+    one = found(stopped_writer, 1)
+    assert one
+    assert (one.delivered, one.forms) == (True, {})
+    stopped_writer.delete(name(1))
+    assert found(stopped_writer, 1) is None
+
+
+def test_changes_are_forgotten_once_they_are_on_disk(store: SqliteStore) -> None:
+    store.save(record(1)).result(60)
+    store.mark(name(1), arrived=False)
+    store.save(record(2)).result(60)  # behind the mark
+    assert not store._changes
+    one = found(store, 1)
+    assert one
+    assert not one.delivered
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_its_own(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.save(record(1)).result(60)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        other.execute("UPDATE turn SET forms = x'00'")
+    with pytest.raises(StoreError, match="could not be read"):
+        store.longest([name(1)]).result(60)
+
+
+def test_after_the_end_nothing_waits_for_ever(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store.close()
+    with pytest.raises(StoreError):
+        store.save(record(1)).result(60)
+
+
+def test_a_sweep_deletes_a_few_turns_at_a_time(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever writes meanwhile comes between two of its steps."""
+    for number in range(350):
+        last = store.save(record(number, family=0, forms=False))
+    last.result(60)
+    sizes: list[int] = []
+    forget = store.forget
+
+    def counted(family: bytes, last: int, limit: int) -> Future[None]:
+        sizes.append(limit)
+        return forget(family, last, limit)
+
+    monkeypatch.setattr(store, "forget", counted)
+    sweep(store, max_age=-10)
+    assert found(store, 0) is None
+    assert found(store, 349) is None
+    assert sizes == [sweep_module._TURNS_AT_ONCE] * 4
+
+
+def test_a_sweep_of_a_small_file_looks_for_nothing_to_make_it_smaller(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(record(1)).result(60)
+
+    def looked(*_: object) -> int:
+        raise AssertionError("the file is small enough")
+
+    monkeypatch.setattr(sweep_module, "_shrink", looked)
+    sweep(store)
+    assert found(store, 1)
+
+
+def test_what_went_on_meanwhile_is_not_swept(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = SqliteStore(tmp_path, clock=lambda: now[0])
+    store.save(record(1, family=1)).result(60)
+    (family, last, turns), *_ = store.families(10)
+    now[0] = 2000.0
+    store.save(record(2, family=1)).result(60)  # between the look and the deletion
+    store.forget(family, last, turns).result(60)
+    assert found(store, 1)
+    store.close()
