@@ -1,0 +1,110 @@
+"""What applies to a call: why it goes on as it came, why nothing new is decided, what is shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conversation import call
+from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.settings import Settings
+from tsheadroom.telemetry.events import Event
+from tsheadroom.turns.rules import Rules
+
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "go"}]}
+
+
+def rules(
+    settings: Settings | None = None, body: dict[str, Any] | None = None, **metadata: str
+) -> Rules:
+    called = read(call(body or BODY, **metadata))
+    assert isinstance(called, HookCall)
+    return Rules.of(called, Digests.of(called), settings or Settings())
+
+
+def test_usually_nothing_stands_in_the_way() -> None:
+    usual = rules()
+    assert (usual.passed_by, usual.left_alone, usual.rewrite) == (None, None, None)
+    assert (usual.is_turn, usual.observe, usual.drain) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "body", "metadata", "expected"),
+    [
+        (Settings(), {"messages": []}, {}, Event.EMPTY),
+        (Settings(mode="off"), BODY, {}, Event.MODE_OFF),
+        (Settings(), BODY, {"url": "/v1/messages?tsheadroom=off"}, Event.BYPASSED),
+    ],
+)
+def test_why_a_call_goes_on_as_it_came(
+    settings: Settings, body: dict[str, Any], metadata: dict[str, str], expected: Event
+) -> None:
+    assert rules(settings, body, **metadata).passed_by is expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "metadata", "expected"),
+    [
+        (Settings(mode="freeze"), {}, Event.MODE_FREEZE),
+        (Settings(mode="drain"), {}, Event.MODE_DRAIN),
+        (Settings(exclude_models=("claude-x",)), {"model": "claude-x"}, Event.EXCLUDED_MODEL),
+        (Settings(exclude_callers=("a@b",)), {"login_name": "a@b"}, Event.EXCLUDED_CALLER),
+        (Settings(holdout=100), {}, Event.HOLDOUT),
+        (Settings(), {"url": "/v1/messages/count_tokens"}, Event.NOT_A_TURN),
+    ],
+)
+def test_why_nothing_new_is_decided(
+    settings: Settings, metadata: dict[str, str], expected: Event
+) -> None:
+    found = rules(settings, None, **metadata)
+    assert (found.passed_by, found.left_alone) == (None, expected)
+    assert found.rewrite is None
+
+
+def test_the_holdout_is_a_share_of_conversations_and_the_same_at_each_turn() -> None:
+    answer = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "more"}]
+
+    def held(number: int, *more: dict[str, Any]) -> bool:
+        body = {"messages": [{"role": "user", "content": f"go {number}"}, *more]}
+        return rules(Settings(holdout=30), body).left_alone is Event.HOLDOUT
+
+    drawn = [held(number) for number in range(400)]
+    assert 70 < sum(drawn) < 170
+    assert [held(number, *answer) for number in range(400)] == drawn
+
+
+def test_callers_shapes_and_what_was_never_sent_share_nothing() -> None:
+    scopes = {
+        rules().request.scope,
+        rules(login_name="c@d").request.scope,
+        rules(Settings(mode="observe")).request.scope,
+        rules(body={"input": [{"role": "user", "content": "go"}]}).request.scope,
+    }
+    assert len(scopes) == 4
+    assert rules(Settings(mode="freeze")).request.scope == rules().request.scope
+
+
+def test_workers_are_told_all_that_concerns_texts() -> None:
+    told = rules(Settings(lossy=True)).for_workers
+    assert told["lossy"] is True
+    assert told["folds"] is True
+    assert not {"mode", "holdout", "rewrite", "exclude_callers"} & set(told)
+
+
+def test_nothing_may_point_at_what_the_provider_may_delete() -> None:
+    managed = rules(body={**BODY, "context_management": {"edits": []}})
+    assert managed.for_workers["folds"] is False
+    assert rules().for_workers["folds"] is True
+
+
+def test_history_is_rewritten_only_where_a_price_is_known_and_no_thinking_bound() -> None:
+    on = Settings(rewrite="cost", lossy=True, protect_recent=7)
+    terms = rules(on, model="claude-sonnet-4-5").rewrite
+    assert terms
+    assert (terms.policy, terms.lossy, terms.protect_recent) == ("cost", True, 7)
+    assert rules(on, provider="nobody", model="unheard-of").rewrite is None
+    thinking = {**BODY, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    assert rules(on, thinking, model="claude-opus-5-5").rewrite is None
+    disabled = {**BODY, "thinking": {"type": "disabled"}}
+    assert rules(on, disabled, model="claude-opus-5-5").rewrite is not None
