@@ -21,7 +21,7 @@ UNITS = {"KB": 1_000, "MB": 1_000_000}
 
 
 def case(text: str) -> latency.Case:
-    """A row, from 213KB or 213KBx16."""
+    """Read a row such as 213KB, or 213KBx16 for 16 sessions."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(KB|MB)(?:x(\d+))?", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a row such as 55KB or 213KBx16")
@@ -29,6 +29,7 @@ def case(text: str) -> latency.Case:
 
 
 def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,10 +59,15 @@ def parse() -> argparse.Namespace:
 
 
 def own_words() -> list[str]:
+    """Return the words of the command line that are for this script: those before `--`."""
     return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
 
 
 def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Measure in the mode that was asked for. Returns the text to print, and the figures.
+
+    `options` go to `tsheadroom serve`.
+    """
     traces = given.traces or sorted(traffic.DATA.glob("*.jsonl"))
     if given.micro:
         return micro.run(traces)
@@ -80,6 +86,7 @@ def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[
 
 
 def main() -> None:
+    """Run the command."""
     given = parse()
     machine = {
         "cores": os.cpu_count(),

@@ -52,6 +52,7 @@ class Connection:
         return data
 
     def close(self) -> None:
+        """Close it."""
         self._socket.close()
 
 

@@ -45,6 +45,7 @@ class Usage:
 
     @property
     def pss(self) -> float:
+        """MiB of daemon and workers together."""
         return self.daemon_pss + self.workers_pss
 
 
@@ -150,6 +151,7 @@ class Daemon:
 
     @property
     def log(self) -> str:
+        """What the daemon has logged so far."""
         return self._log.read_text()
 
     def signal(self, number: int) -> None:

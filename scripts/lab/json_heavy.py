@@ -30,24 +30,28 @@ REPOSITORY = "https://api.github.com/repos/harborline/ledger"
 
 
 class Maker:
-    """Values by a fixed seed."""
+    """Makes random values; with the same seed the same values every time."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
 
     def hex(self, length: int) -> str:
+        """A hash of so many digits."""
         return "".join(self.random.choices("0123456789abcdef", k=length))
 
     def word(self) -> str:
+        """One of WORDS."""
         return self.random.choice(WORDS)
 
     def moment(self, month: int = 10) -> str:
+        """A time in that month of 2026, as GitHub writes it."""
         pick = self.random.randint
         return (
             f"2026-{month:02}-{pick(1, 28):02}T{pick(0, 23):02}:{pick(0, 59):02}:{pick(0, 59):02}Z"
         )
 
     def user(self) -> dict[str, Any]:
+        """A user as GitHub's API shows it."""
         login = self.random.choice(PEOPLE)
         number = sum(login.encode()) * 7919
         return {

@@ -49,6 +49,7 @@ class Row:
 
     @property
     def cpu_ms(self) -> float:
+        """CPU milliseconds a turn, of daemon and workers together."""
         return self.cpu_daemon_ms + self.cpu_workers_ms
 
 
@@ -149,6 +150,7 @@ def _row(
 
 
 def percentile(values: list[float], share: float) -> float:
+    """The value that `share` of the values are below: 0.99 for the 99th percentile."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
@@ -163,7 +165,7 @@ def _phases(before: dict[str, float], after: dict[str, float], turns: int) -> di
 
 
 def table(rows: list[Row], idle: Usage, busy: Usage) -> str:
-    """For people."""
+    """Three tables for people: the rows, where their time went, and memory before and after."""
     head = (
         "| conversation | messages | sessions | p50 ms | p99 ms | turns/s"
         " | CPU ms a turn | daemon | workers |\n"
@@ -199,6 +201,7 @@ def table(rows: list[Row], idle: Usage, busy: Usage) -> str:
 
 
 def size_name(size: int) -> str:
+    """A number of bytes as the tables show it, such as 213 KB or 1 MB."""
     return f"{size / 1e6:g} MB" if size >= 1_000_000 else f"{size / 1e3:g} KB"
 
 

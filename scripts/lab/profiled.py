@@ -23,13 +23,14 @@ IDLE = "EpollSelector.select"
 
 
 class Sampler:
-    """Counts stacks."""
+    """Counts how often each stack of the main thread was found."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stacks: Counter[tuple[str, ...]] = Counter()
 
     def install(self) -> None:
+        """Take over the three signals."""
         signal.signal(signal.SIGALRM, self._sample)
         signal.signal(signal.SIGUSR1, self._start)
         signal.signal(signal.SIGUSR2, self._write)

@@ -30,7 +30,7 @@ from tsheadroom.child import environment
 
 
 def simulate(arguments: argparse.Namespace) -> dict[str, dict[str, Bill]]:
-    """policy -> trace -> bill; "as it is" is always there, as the base."""
+    """Price all traces: policy -> trace -> bill. "as it is" is always there, to compare with."""
     names = list(dict.fromkeys(["as it is", *(arguments.policy or USUAL)]))
     results: dict[str, dict[str, Bill]] = {}
     for name in names:
@@ -46,7 +46,7 @@ def simulate(arguments: argparse.Namespace) -> dict[str, dict[str, Bill]]:
 
 
 def table(results: dict[str, dict[str, Bill]]) -> list[dict[str, Any]]:
-    """A row a policy: percent of forwarding as it is."""
+    """A row for each policy; prices and tokens in percent of forwarding as it is."""
     return [_row(name, bills, results["as it is"]) for name, bills in results.items()]
 
 
@@ -95,6 +95,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -111,7 +112,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     arguments = parse()
     environment.apply()
     results = simulate(arguments)

@@ -27,24 +27,26 @@ MARKERS = ("Retrieve original", "Retrieve more", "headroom_retrieve", "<<ccr:")
 
 
 def dumps(value: object) -> bytes:
+    """Encode as JSON without spaces, as agents' clients do. Lone surrogates are kept."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "surrogatepass"
     )
 
 
 def messages_of(path: Path) -> list[Body]:
-    """A trace is JSON lines: a header, then messages in Anthropic's shape."""
+    """The messages of a trace: JSON lines of a header, then messages in Anthropic's shape."""
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return [{"role": row["role"], "content": row["content"]} for row in rows[1:]]
 
 
 def source_of(path: Path) -> str:
+    """Where a trace comes from, as its header says."""
     with path.open(encoding="utf-8") as lines:
         return str(json.loads(next(lines)).get("source", "unknown"))
 
 
 def marked(messages: list[Body]) -> list[Body]:
-    """With breakpoints on the last two user messages, as Claude Code sets them."""
+    """The messages with breakpoints on the last two of the user, as Claude Code sets them."""
     messages = list(messages)
     for at in [i for i, message in enumerate(messages) if message["role"] == "user"][-2:]:
         content = messages[at]["content"]
@@ -56,6 +58,7 @@ def marked(messages: list[Body]) -> list[Body]:
 
 
 def body(messages: list[Body]) -> Body:
+    """A request body of these messages, with breakpoints."""
     return {
         "model": MODEL,
         "max_tokens": 32000,
@@ -74,7 +77,7 @@ def turns(path: Path) -> Iterator[Body]:
 
 
 def hook_call(request_body: Body, session: str, request: str) -> bytes:
-    """What Aperture posts."""
+    """The call that Aperture posts to the hook for a request, as bytes."""
     metadata = {
         "login_name": "agent@example.com",
         "provider": "anthropic",
@@ -113,6 +116,7 @@ def _text(block: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def count_tokens(text: str) -> int:
+    """The number of o200k tokens in a text."""
     return len(_encoding().encode(text, disallowed_special=()))
 
 

@@ -1,7 +1,7 @@
 """Takes accepted connections from the library into the event loop, without a thread.
 
-The library's end is an AF_UNIX stream socket that brings one message a connection: a descriptor,
-and the peer's "ip:port" as text.
+The library sends one message for each connection, over an AF_UNIX stream socket. The message has
+the connection's descriptor, and the peer's "ip:port" as text.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ log = logging.getLogger(__name__)
 _LONGEST_ADDRESS = 256
 _DESCRIPTOR_BYTES = array.array("i").itemsize
 
-# So many connections are taken before the loop gets to serve them.
+# At most so many connections are taken in one go; then the event loop serves them.
 _BATCH = 64
 
-# While descriptors are out, each try costs a caller its connection: wait for some to come back.
+# When there are no free descriptors, each attempt to take a connection loses it for its caller. So
+# the listener pauses until some are free again. Seconds, doubled each time.
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
-# What the process needs beside connections: workers' pipes, the store, the node's own sockets.
+# Descriptors that the process needs for other things: workers' pipes, the store, the node's own.
 _RESERVED_DESCRIPTORS = 128
 _DESCRIPTORS_PER_CONNECTION = 2  # this side's and the library's
 
-# A full house or a shortage is said once in so many seconds.
+# The same warning is logged once in so many seconds.
 _SAY_AGAIN = 10.0
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux; elsewhere the socket object sees to it
 
 
 class TailnetSocket(socket.socket):
-    """A connection from the library that names its tailnet peer, and tells when it is closed."""
+    """A connection from the library. It knows its tailnet peer, and tells when it is closed."""
 
     __slots__ = ("_on_close", "_peer")
 
@@ -53,10 +54,11 @@ class TailnetSocket(socket.socket):
         self.set_inheritable(False)
 
     def getpeername(self) -> tuple[str, int] | str:
-        """The peer's tailnet address and port; "" when the library did not say it: nobody."""
+        """The peer's tailnet address and port; "" if the library did not name the peer."""
         return self._peer or ""
 
     def close(self) -> None:
+        """Close it, and tell whoever counts open connections, once."""
         super().close()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
@@ -128,7 +130,7 @@ class Listener:
         self.connections += 1
         sock = TailnetSocket(descriptor, peer, self._closed)
         if self.connections > self._limit:
-            # Closing tells the caller at once; leaving it in the queue would use up its time-out.
+            # A closed connection tells the caller at once. In a queue it would wait for nothing.
             self._say(f"too many connections; closing new ones limit={self._limit}")
             sock.close()
             return
@@ -150,7 +152,7 @@ class Listener:
         self.connections -= 1
 
     def _rest(self, reason: str) -> None:
-        """Stop reading for a while, so that a shortage does not become a busy loop."""
+        """Stop reading for a while: trying again and again would only use up CPU time."""
         self._say(f"{reason}; resting pause={self._pause:g}s")
         self._loop.remove_reader(self._source)
         self._resume = self._loop.call_later(self._pause, self._go_on)
@@ -169,7 +171,7 @@ class Listener:
 
 
 def _affordable() -> int:
-    """How many connections the process's descriptors are good for."""
+    """How many connections the process has descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 1 << 20
@@ -185,7 +187,7 @@ def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
 
 
 def _address(text: bytes) -> tuple[str, int] | None:
-    """The peer that a message names; None for anything that is not plainly an address."""
+    """The peer that a message names; None if the text is not an address and a port."""
     host, _, port = text.partition(b"\0")[0].decode("ascii", errors="replace").rpartition(":")
     try:
         ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))

@@ -1,4 +1,4 @@
-"""The node's LocalAPI over its loopback listener: status, who a peer is, what goes on."""
+"""A client of the node's LocalAPI: the node's status, who a peer is, and the node's events."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The API answers from memory, on this machine: longer than this and the node is stuck.
+# The API answers from memory, on this machine. If it takes longer than this, the node is stuck.
 _ANSWER_SECONDS = 5.0
 
-# ipn.NotifyInitialState, so that a watcher that comes late misses nothing, and
-# ipn.NotifyRateLimit, which merges bursts.
+# ipn.NotifyInitialState: a watcher that comes late first gets the state as it is.
+# ipn.NotifyRateLimit: bursts of events are merged.
 _WATCH_MASK = 2 | 128
 
 # A line of the bus may carry a whole network map.
 _LONGEST_LINE = 64 << 20
 
-# ipn.State, by number as the bus has it and by name as the status has it.
+# The names of ipn.State in the order of their numbers: events have the number, the status the name.
 STATES = (
     "NoState",
     "InUseOtherUser",
@@ -45,7 +45,7 @@ class LocalApiFailed(TsheadroomError):
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node, as it sees itself."""
+    """What a node says of itself."""
 
     state: str = "NoState"
     auth_url: str = ""
@@ -60,7 +60,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is behind a tailnet address. A tagged node has tags, and no login of a person."""
+    """Who has a tailnet address. A tagged node has tags and no person's login."""
 
     login: str
     node: str
@@ -70,7 +70,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """What the node has to say: any of its state, a URL to log in at, an error's text."""
+    """One event of the node: a new state, a URL to log in at, an error's text, or several."""
 
     state: str | None = None
     login_url: str | None = None
@@ -130,13 +130,15 @@ class LocalApi:
                 "Authorization": "Basic " + base64.b64encode(f":{credential}".encode()).decode(),
             },
             timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
-            trust_env=False,  # a proxy for the internet is none for this machine
+            trust_env=False,  # a proxy for the internet cannot reach this machine's loopback
         )
 
     async def close(self) -> None:
+        """Close its connections."""
         await self._session.close()
 
     async def status(self) -> NodeStatus:
+        """Ask the node for its status. Raises LocalApiFailed."""
         raw = _decode(await self._ask("GET", "status?peers=false"), _Status)
         node = raw.self or _Self()
         return NodeStatus(
@@ -152,7 +154,7 @@ class LocalApi:
         )
 
     async def whois(self, address: str) -> Peer | None:
-        """Who has this "ip:port"; None when the tailnet knows nobody there."""
+        """Ask who has this "ip:port". None if nobody has. Raises LocalApiFailed."""
         body = await self._ask("GET", f"whois?addr={address}", missing_ok=True)
         if body is None:
             return None
@@ -166,11 +168,11 @@ class LocalApi:
         )
 
     async def log_in(self) -> None:
-        """Ask the control server for a login URL; it comes as an event."""
+        """Ask the control server for a login URL, which then comes as an event."""
         await self._ask("POST", "login-interactive")
 
     async def watch(self) -> AsyncIterator[NodeEvent]:
-        """What the node says, from its present state on, until it ends."""
+        """Yield the node's events until it ends, its present state first. Raises LocalApiFailed."""
         try:
             async with self._session.get(
                 f"{self._base}watch-ipn-bus?mask={_WATCH_MASK}",

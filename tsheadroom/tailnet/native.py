@@ -1,4 +1,4 @@
-"""libtailscale's C API through ctypes: one method a call, errors as exceptions."""
+"""libtailscale's C API through ctypes: a method for each call, and errors as exceptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CREDENTIAL_BYTES = 33  # the API's: 32 hexadecimal digits and the NUL
 
 _INT, _TEXT, _BUFFER, _SIZE = ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
 
-# What a node needs of the API, with the arguments of each call.
+# The calls of the API that a node needs, with the arguments of each.
 _CALLS: dict[str, tuple[object, ...]] = {
     "tailscale_new": (),
     "tailscale_start": (_INT,),
@@ -49,15 +49,15 @@ _TAGS_CALL = "tsheadroom_set_tags"
 
 
 class LibraryUnusable(TsheadroomError):
-    """The native library is missing, not loadable, or not one that a node can work with."""
+    """The native library is missing, cannot be loaded, or lacks calls that a node needs."""
 
 
 class NodeFailed(TsheadroomError):
-    """The library refused a call; the text is its own."""
+    """A call into the library failed; the text is the library's own."""
 
 
 class Loopback(NamedTuple):
-    """Where the node's LocalAPI and SOCKS5 proxy listen on this machine, and what opens them."""
+    """Where the node's LocalAPI and SOCKS5 proxy listen on this machine, and their passwords."""
 
     address: str
     proxy_credential: str
@@ -65,7 +65,7 @@ class Loopback(NamedTuple):
 
 
 def load_library() -> ctypes.CDLL:
-    """The library that the environment names, else the one that came with the package."""
+    """Load the library that the environment names, else the one that came with the package."""
     named = os.environ.get(LIBRARY_VARIABLE)
     path = Path(named) if named else _BUILT
     if not path.is_file():
@@ -94,7 +94,7 @@ def load_library() -> ctypes.CDLL:
 
 
 class NativeNode:
-    """One node's handle. Every method may block: call them through in_thread()."""
+    """One node in the library. Every method may block, so call them through in_thread()."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -103,25 +103,31 @@ class NativeNode:
             raise NodeFailed("the native library cannot make a node")
 
     def set_dir(self, path: Path) -> None:
+        """Keep the node's state in this directory. Like all that is set, before start()."""
         self._set("dir", os.fsencode(path))
 
     def set_hostname(self, name: str) -> None:
+        """Ask for this name on the tailnet."""
         self._set("hostname", name.encode())
 
     def set_authkey(self, key: str) -> None:
+        """Log in with this key, if the node is not logged in already."""
         self._set("authkey", key.encode())
 
     def set_control_url(self, url: str) -> None:
+        """Use another control server than Tailscale's."""
         self._set("control_url", url.encode())
 
     def set_ephemeral(self, ephemeral: bool) -> None:
+        """If True, the tailnet forgets the node soon after it has ended."""
         self._set("ephemeral", int(ephemeral))
 
     def set_log_descriptor(self, descriptor: int) -> None:
-        """Hand over a descriptor for log lines: from now on the library closes it."""
+        """Send log lines to this descriptor. It is the library's from now on, which closes it."""
         self._set("logfd", descriptor)
 
     def set_tags(self, tags: tuple[str, ...]) -> None:
+        """Ask for these tags. Raises LibraryUnusable if the library is not this project's own."""
         if not hasattr(self._library, _TAGS_CALL):
             raise LibraryUnusable("this libtailscale cannot ask for tags")
         self._check(getattr(self._library, _TAGS_CALL)(self._handle, ",".join(tags).encode()))
@@ -141,6 +147,7 @@ class NativeNode:
         return out.value
 
     def loopback(self) -> Loopback:
+        """Start the node's loopback listener, if it is not there, and say where it is."""
         address = ctypes.create_string_buffer(_ADDRESS_BYTES)
         proxy = ctypes.create_string_buffer(_CREDENTIAL_BYTES)
         api = ctypes.create_string_buffer(_CREDENTIAL_BYTES)
@@ -150,7 +157,7 @@ class NativeNode:
         return Loopback(address.value.decode(), proxy.value.decode(), api.value.decode())
 
     def close(self) -> None:
-        """End the node and every connection; the handle is void afterwards, whatever happens."""
+        """End the node and every connection. Afterwards the handle is void, also after an error."""
         if self._library.tailscale_close(self._handle) != 0:
             raise NodeFailed("the node did not close cleanly")
 

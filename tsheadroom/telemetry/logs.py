@@ -1,4 +1,4 @@
-"""Logs as operators of the Go daemon know them: logfmt lines on stderr."""
+"""Log lines in the format of the Go daemon: logfmt, on stderr."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import traceback
 from datetime import datetime
 from typing import TextIO
 
-# The end of a message template that names values: " slot=%d code=%s".
+# Fields at the end of a message template, such as " slot=%d code=%s".
 _FIELDS = re.compile(r"(?: [A-Za-z_]\w*=%[-+0-9.]*[sdrfgxi])+$")
-# What needs quotes in logfmt: empty, or anything that would end or confuse a bare value.
+# What needs no quotes in logfmt: not empty, and no character that could end the value.
 _BARE = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}  # Go's slog knows four levels
 
 
 def quote(value: str) -> str:
-    """The value as logfmt writes it; one line, whatever it holds."""
+    """Return the value as logfmt writes it: on one line, in quotes where it needs them."""
     if _BARE.fullmatch(value) and value.isprintable():
         return value
     escaped = (_ESCAPES.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in value)
@@ -28,11 +28,12 @@ def quote(value: str) -> str:
 class LogfmtFormatter(logging.Formatter):
     """`time=... level=... msg=... key=value`.
 
-    A message template that ends in ` key=%s` pairs yields them as fields of their own; the rest
-    is `msg`. A traceback is one more field, so that a record is always one line.
+    If a message template ends in ` key=%s` pairs, each of them becomes a field; the rest is `msg`.
+    A traceback is one more field, so that a record is always one line.
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of logfmt."""
         moment = datetime.fromtimestamp(record.created).astimezone()
         level = _LEVELS.get(record.levelname, record.levelname)
         message, fields = self._split(record)
@@ -54,18 +55,18 @@ class LogfmtFormatter(logging.Formatter):
         pairs = [part.split("=", 1) for part in found.group().split()]
         head, tail = record.args[: -len(pairs)], record.args[-len(pairs) :]
         if len(tail) != len(pairs):
-            return record.getMessage(), []  # raises what logging reports: a wrong template
+            return record.getMessage(), []  # a wrong template: this raises, and logging reports it
         text = template[: found.start()]
         values = [(key, form % (value,)) for (key, form), value in zip(pairs, tail, strict=True)]
         return (text % head if head else text.replace("%%", "%")), values
 
 
 def configure(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send every log line of the process to `stream` (stderr); stdout is the -v lines' alone."""
+    """Send every log line of the process to `stream` (stderr). On stdout are only the -v lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(LogfmtFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # asyncio's "slow callback" and aiohttp's access lines are not an operator's business.
+    # Operators do not need aiohttp's line for each request: -v prints one.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Who may change settings: tailnet callers with the capability, or loopback with --local-addr."""
+"""Who may change settings: tailnet callers with the capability; with --local-addr, loopback."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from aiohttp import web
 
-# An application capability: "a name under a domain, then a path", as grants have it.
+# The name of an application capability has the form that grants need: a domain, then a path.
 DEFAULT_CAPABILITY = "tsheadroom.dev/cap/config"
 
 
 class HasCapabilities(Protocol):
-    """What this needs to know of a tailnet caller."""
+    """A tailnet caller, as far as access depends on it."""
 
     @property
-    def capabilities(self) -> Mapping[str, object]: ...
+    def capabilities(self) -> Mapping[str, object]:
+        """The application capabilities that the tailnet policy grants the caller, by name."""
 
 
 Whois = Callable[[str], Awaitable[HasCapabilities | None]]
 
 
 class Access:
-    """Decides by the connection's peer. Without `whois` the daemon serves a local address."""
+    """Decides by the peer of a connection. `whois` is None if the daemon serves a local address."""
 
     def __init__(self, whois: Whois | None, capability: str = DEFAULT_CAPABILITY) -> None:
         self._whois = whois
         self._capability = capability
 
     async def may_configure(self, request: web.Request) -> bool:
-        """Whether this request may write settings; a caller nobody knows may not."""
+        """True if this request may write settings. An unknown caller may not."""
         if _from_web_page(request):
             return False
         peername = _peername(request)
@@ -46,7 +47,7 @@ class Access:
 
     @property
     def refusal(self) -> str:
-        """What a refused caller can do about it."""
+        """The sentence for a refused caller: what to do to be allowed."""
         if self._whois is None:
             return "settings can be changed from this machine's loopback address only"
         grant = {"src": ["you@example.com"], "dst": ["*"], "app": {self._capability: [{}]}}
@@ -57,7 +58,7 @@ class Access:
 
 
 def _peername(request: web.Request) -> tuple[str, int] | None:
-    """The peer's address and port as the transport tells them; headers are never believed."""
+    """The peer's address and port, from the transport. Headers could say anything."""
     name = request.transport.get_extra_info("peername") if request.transport else None
     if isinstance(name, tuple) and len(name) >= 2 and name[0]:
         return str(name[0]), int(name[1])
@@ -74,9 +75,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _from_web_page(request: web.Request) -> bool:
-    """Whether a browser sends this for a page, which may be anybody's.
+    """True if a web page makes a browser send this. The page may be anybody's.
 
-    The connection would be the operator's own, so the peer proves nothing. Browsers name the
-    page in Origin on every PUT and POST; nothing here serves a page that writes settings.
+    The connection is then an operator's own, so the peer proves nothing. Browsers name the page in
+    the header Origin on every PUT and POST. No page of this daemon writes settings.
     """
     return "Origin" in request.headers
