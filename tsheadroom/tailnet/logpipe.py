@@ -1,4 +1,7 @@
-"""The node's own log lines: drained always, since a full pipe loses them, and told at debug."""
+"""Reads the node's own log lines from a pipe, and logs them at debug level.
+
+The pipe is always read, also when nobody wants the lines: when it is full, lines are lost.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 64 << 10
 
-# tsnet marks lines that interest its developers only.
+# tsnet marks the lines that only its developers need.
 _NOISE = ("[v2]", "[v3]")
 
-# A line without an end is cut rather than kept for ever.
+# Bytes; a line that does not end is cut here, so that memory is bounded.
 _LONGEST_LINE = 16 << 10
 
 
@@ -28,7 +31,7 @@ class LogPipe:
         self._loop.add_reader(self._reads, self._readable)
 
     def hand_over(self) -> int:
-        """The writing end, which is the library's to close from now on."""
+        """Return the writing end. It is the library's from now on, which closes it."""
         descriptor, self._writes = self._writes, -1
         return descriptor
 

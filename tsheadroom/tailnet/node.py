@@ -1,4 +1,4 @@
-"""The node's life: up as soon as it can be, kept up, and down cleanly."""
+"""The life of the node: it starts, is tried again until it works, is watched, and is closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONNECTIONS = 1024
 
-# tsnet gives its own parts 5 s to end; what hangs longer is left to the process's end.
+# tsnet gives its own parts 5 s to end. What still hangs after this ends with the process.
 CLOSE_SECONDS = 12.0
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
@@ -41,7 +41,7 @@ class NodeOptions:
     authkey: str | None = None
     control_url: str | None = None
     ephemeral: bool = False
-    tags: tuple[str, ...] = ()  # needed with an OAuth client secret in the auth key's place
+    tags: tuple[str, ...] = ()  # needed if the auth key is an OAuth client secret
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Node:
         self.loopback: Loopback | None = None
 
     async def start(self) -> None:
-        """Take the state directory and the library; raises what only a person can put right."""
+        """Lock the state directory and load the library. Raises what only a person can correct."""
         self._state_dir.open()
         try:
             self._library = load_library()
@@ -93,7 +93,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether peers can reach the node."""
+        """True if peers can reach the node."""
         return self._watch.state == "Running"
 
     @property
@@ -106,23 +106,23 @@ class Node:
         await self._watch.up.wait()
 
     async def status(self) -> NodeStatus:
-        """The node as it sees itself; a bare NodeStatus while there is none."""
+        """What the node says of itself; an empty NodeStatus while there is no node."""
         if self._api is None:
             return NodeStatus(state=self._watch.state)
         return await self._api.status()
 
     async def whois(self, address: str) -> Peer | None:
-        """Who has this "ip:port", a few seconds old at most; None when nobody is known there."""
+        """Who has this "ip:port", as known some seconds ago at most; None if nobody has."""
         return await self._whois.ask(self._api, address)
 
     def stop_accepting(self) -> None:
-        """Take no more connections; the open ones go on. First step of a stop."""
+        """Take no more connections; the open ones go on. This is the first step of stopping."""
         self._service = None
         if self._listener is not None:
             self._listener.close()
 
     async def close(self) -> None:
-        """Leave the tailnet; ends every connection. Safe to call at any time, once."""
+        """Leave the tailnet, which ends every connection. May be called at any time, once."""
         self.stop_accepting()
         if self._life is not None:
             self._life.cancel()
@@ -151,15 +151,15 @@ class Node:
         self._native = native = NativeNode(self._library)
         self._logs = LogPipe()
         native.set_log_descriptor(self._logs.hand_over())
-        # Shielded: a cancelled wait must not leave a start running that a close then overtakes,
-        # which tsnet forbids.
+        # Shielded: if this is cancelled, the start must end first. tsnet must not be closed while
+        # it starts.
         starting = asyncio.ensure_future(in_thread(lambda: self._start_native(native)))
         try:
             descriptor, loopback = await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.wait([starting], timeout=CLOSE_SECONDS)
             if not starting.done():
-                self._native = None  # it hangs; the process's end ends it
+                self._native = None  # it hangs, and ends with the process
             raise
         self.loopback = loopback
         self._api = LocalApi(loopback.address, loopback.api_credential)
@@ -200,6 +200,6 @@ class Node:
 
 
 def _tell_failure(life: asyncio.Task[None]) -> None:
-    """Nobody awaits the node's task before the end: a defect in it must not pass in silence."""
+    """Log an error that ended the node's task. Nobody awaits that task before the end."""
     if not life.cancelled() and (error := life.exception()) is not None:
         log.critical("the node is no longer looked after", exc_info=error)

@@ -1,6 +1,6 @@
-"""The state directory: what lies in it, and the lock that keeps a second daemon out.
+"""The state directory: names of the files in it, and a lock that keeps a second daemon out.
 
-Two daemons with one node key would fight over its peers.
+Two daemons with the same node key would take connections from each other.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _LONGEST_PID = 32  # bytes read back from the lock file
 
 
 class StateUnusable(TsheadroomError):
-    """The state directory cannot be written, or is another daemon's."""
+    """The state directory cannot be written, or another daemon uses it."""
 
 
 class StateDirectory:
-    """A directory that is this process's alone until close(), or until the process ends."""
+    """A directory that only this process uses, until close() or until the process ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Create the directory, readable by its owner only, and take its lock."""
+        """Create the directory, readable by its owner only, and lock it. Raises StateUnusable."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
@@ -56,7 +56,7 @@ class StateDirectory:
         self._lock = lock
 
     def close(self) -> None:
-        """Release the lock; its file stays, since removing it would race with the next daemon."""
+        """Release the lock. Its file stays: the next daemon may have opened it already."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,4 +1,4 @@
-"""Follows the node's state, and tells a person what it takes to make it run."""
+"""Follows the node's state, and logs what a person has to do to make it run."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ log = logging.getLogger(__name__)
 
 _RECONNECT_SECONDS = 1.0
 
-# How long a node that needs a login may take to get its URL before one is asked for: after a
-# start tsnet asks by itself, after an expired key nobody does.
+# Seconds until this asks for a login URL, if the node needs one. After a start tsnet asks by
+# itself; after its key has expired it does not.
 URL_SECONDS = 3.0
 
-# While the node is not running, the reason is looked up this often.
+# While the node is not running, the reason is looked up once in so many seconds.
 _EXPLAIN_SECONDS = 15.0
 
-# The same sentence is said again after this long: it would otherwise scroll out of sight.
+# The same sentence is logged again after so many seconds, because the first one scrolls away.
 SAY_AGAIN_SECONDS = 300.0
 
-# Reasons may carry a detail that differs each time: no topic is spoken of more often than this.
+# Another sentence on the same topic is logged after so many seconds. Some have a detail that is
+# different each time.
 _SAME_TOPIC_SECONDS = 30.0
 
-# A key that is about to expire is spoken of early enough for somebody to act, and twice a day.
+# From this time before a key expires on, a warning is logged twice a day.
 _EXPIRY_NOTICE = timedelta(days=7)
 _EXPIRY_SECONDS = 12 * 3600.0
 
 
 class Watch:
-    """What is known of one node; follow() keeps it true."""
+    """What is known of one node. follow() keeps it up to date."""
 
     def __init__(self, *, has_key: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._has_key = has_key
@@ -66,7 +67,7 @@ class Watch:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def note(self, event: NodeEvent) -> bool:
-        """Take in what the node says; whether it runs since this event."""
+        """Take in an event. Returns True if the node runs since this event."""
         ran = self.state == "Running"
         if event.error:
             self._say("error", f"the node reports: {event.error}")
@@ -77,7 +78,7 @@ class Watch:
         return self.state == "Running" and not ran
 
     async def _introduce(self, api: LocalApi) -> None:
-        """Say what the node is called: what a person types to reach it."""
+        """Log the node's name, which people need to reach it."""
         status = await api.status()
         log.info(
             "the node is on the tailnet name=%s addresses=%s tailnet=%s key_expiry=%s",
@@ -95,7 +96,7 @@ class Watch:
         if state == "Running":
             self._introduced = False
             self._asked_for_url = False
-            self._said.clear()  # whatever is said next is news
+            self._said.clear()  # what is logged next is new, even if it was logged before
             self.up.set()
         elif before == "Running" and state == "NeedsLogin":
             log.warning("the node's key has expired or was revoked; the node must log in again")
@@ -106,7 +107,7 @@ class Watch:
             try:
                 if self.state != "Running":
                     await self._explain_once(api)
-                elif not self._introduced:  # it could not say its name when it began to run
+                elif not self._introduced:  # its name could not be read when it began to run
                     await self._introduce(api)
                 elif self._clock() - self._expiry_seen >= _EXPIRY_SECONDS:
                     self._warn_of_expiry(await api.status())
@@ -138,12 +139,12 @@ class Watch:
 
 
 def login_advice(url: str) -> str:
-    """What a person does with a login URL."""
+    """The sentence that says what to do with a login URL."""
     return f"to add this node to the tailnet, log in at {url}"
 
 
 def advice(status: NodeStatus, *, has_key: bool) -> str:
-    """What a person can do about a node that is not running."""
+    """The sentence that says what a person can do about a node that is not running."""
     health = "; ".join(status.health) or "none reported"
     if status.state == "NeedsMachineAuth":
         return "the node waits for an administrator's approval in the tailnet's admin console"
@@ -161,7 +162,7 @@ def advice(status: NodeStatus, *, has_key: bool) -> str:
 
 
 def expiry_advice(status: NodeStatus, now: datetime) -> str | None:
-    """What a person does about a key that expires soon; None when it does not."""
+    """The sentence that says what to do about a key that expires soon; None if it does not."""
     try:
         expiry = datetime.fromisoformat(status.key_expiry)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who calls, remembered for a few seconds: a busy caller costs one lookup in that time."""
+"""Who calls. Answers are kept for some seconds, so that a busy caller costs few lookups."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A changed grant takes effect within this time.
+# Seconds for which an answer is kept. A changed grant takes effect within this time.
 WHOIS_SECONDS = 5.0
 
-# A tailnet has at most so many callers at a time; more only cost another lookup.
+# Answers that are kept at most. A caller beyond this only costs another lookup.
 _ENTRIES = 1024
 
 
 class Whois:
-    """Answers from the LocalAPI, by IP address: on a tailnet that is one node's for good."""
+    """Answers of the LocalAPI by IP address. A tailnet address always means the same node."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, tuple[float, Peer | None]] = {}
 
     async def ask(self, api: LocalApi | None, address: str) -> Peer | None:
-        """The peer with this "ip:port"; None when nobody is known there, or nobody can be asked."""
+        """The peer with this "ip:port"; None if it is not known, or the node cannot be asked."""
         host = address.rpartition(":")[0]
         now = self._clock()
         known = self._known.get(host)

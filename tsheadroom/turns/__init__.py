@@ -1,1 +1,1 @@
-"""One hook call, from bytes to bytes."""
+"""The steps of one hook call, from its bytes to the bytes of the answer. No HTTP."""

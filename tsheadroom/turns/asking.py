@@ -27,7 +27,7 @@ from tsheadroom.workers import (
 
 log = logging.getLogger(__name__)
 
-# Parsing items and encoding them for a worker takes eight times as long as taking bytes apart.
+# To parse items and encode them for a worker takes eight times as long as to split their bytes.
 _PARSE_COST = 8
 
 _FAILURES: dict[type[BaseException], Event] = {
@@ -44,12 +44,12 @@ class Workers(Protocol):
     """The part of the pool that is used here."""
 
     def submit(self, job: Job) -> asyncio.Future[Reply]:
-        """Start a job; the future brings a Reply or a WorkerError."""
+        """Start a job. The future's result is a Reply; it may fail with a WorkerError."""
 
 
 @dataclass(slots=True)
 class Asked:
-    """What came of asking. Times are milliseconds; `slot` is -1 when no worker answered."""
+    """What the workers answered. Times are milliseconds; `slot` is -1 if no worker answered."""
 
     forms: dict[int, Form] = field(default_factory=dict)
     failed: bool = False
@@ -61,10 +61,10 @@ class Asked:
     events: Counter[Event] = field(default_factory=Counter)
 
     def add(self, reply: Reply) -> None:
-        """Take in the figures of one reply."""
+        """Add the figures of one reply."""
         self.slot = reply.slot
         self.worker_ms += reply.elapsed_ms
-        self.wait_ms -= reply.elapsed_ms  # which is work
+        self.wait_ms -= reply.elapsed_ms  # that part of the wait was work
         self.cold |= reply.cold_first_call
         self.model_limit = reply.model_limit
         for name, amount in reply.notes.items():
@@ -80,11 +80,11 @@ async def ask(
     until: float,
     blame: Callable[[Sequence[bytes]], None],
 ) -> Asked:
-    """The forms that workers propose and that may be forwarded.
+    """Ask workers for forms, and take those that may be forwarded.
 
-    `until` is the deadline by the event loop's clock. Items whose answer does not come by then are
-    left alone for good: what goes out now is what the provider will know. `blame` is told the
-    digests of items over which a worker broke, even when the caller has long been answered.
+    `until` is the deadline by the event loop's clock. Items without a reply by then are left alone
+    for good, because what goes out now is what the provider will know. If a worker breaks over
+    items, `blame` is called with their digests, even if the caller was answered long before.
     """
     asked = Asked(forms=question.taken)
     try:
@@ -111,7 +111,10 @@ async def _reply(
     blame: Callable[[Sequence[bytes]], None],
     asked: Asked,
 ) -> Reply:
-    """A worker's reply about the items up to `stop`: by what is new, else by all of it."""
+    """A worker's reply about the items up to `stop`.
+
+    A worker that holds the conversation is sent only what is new, any other all of it.
+    """
 
     async def send(payload: bytes) -> Reply:
         digests = [turn.request.digests[index] for index in question.candidates]

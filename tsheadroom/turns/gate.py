@@ -1,7 +1,7 @@
 """Lets requests in a few at a time, in the order in which they came.
 
-Without it a burst is worked on all at once: each step of each request then waits behind a step of
-every other, and the last answers leave after many times what the work takes.
+Without it all requests of a burst are worked on at once. Each step of each request then waits for a
+step of every other, and the last answers take many times as long as the work itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 
 
 class Entry:
-    """One request's place inside; leaving twice is leaving once."""
+    """One request's place inside. It may leave more than once; only the first time counts."""
 
     __slots__ = ("_gate", "_inside")
 
@@ -19,7 +19,7 @@ class Entry:
         self._inside = True
 
     def leave(self) -> None:
-        """Let the next one in, when the event loop has gone around once."""
+        """Let the next request in, in the next pass of the event loop."""
         if self._inside:
             self._inside = False
             self._gate.left()
@@ -32,7 +32,7 @@ class Gate:
         self._places = asyncio.Semaphore(limit)
 
     async def enter(self, patience: float) -> Entry:
-        """Wait for a place, at most `patience` seconds; then TimeoutError."""
+        """Wait for a place, at most `patience` seconds. Raises TimeoutError after that."""
         if self._places.locked():
             async with asyncio.timeout(patience):
                 await self._places.acquire()
@@ -41,5 +41,5 @@ class Gate:
         return Entry(self)
 
     def left(self) -> None:
-        """A place is free from the next pass of the event loop on."""
+        """Free a place, from the next pass of the event loop on."""
         asyncio.get_running_loop().call_soon(self._places.release)

@@ -1,4 +1,4 @@
-"""A call's items in the neutral form that workers read: role and parts, in any form of the item."""
+"""A call's items as workers read them: a role and parts, the same for every provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsheadroom.providers.shapes import Part
 
 
 class Items:
-    """The items of one call. Each is parsed once a form, when somebody asks for it."""
+    """The items of one call. In each of its forms an item is parsed once, when it is asked for."""
 
     def __init__(self, call: HookCall, digests: Digests) -> None:
         self.call = call
@@ -30,7 +30,7 @@ class Items:
         return self._of(index, form)[0]
 
     def parts(self, index: int, form: Form | None) -> list[Part]:
-        """The parts of the item as it goes out in `form`; None: as the client sent it."""
+        """The parts of the item as it goes out in `form`, or as the client sent it with None."""
         return self._of(index, form)[1]
 
     def text_at(
@@ -57,7 +57,7 @@ class Items:
 
 
 def _decode(item: bytes) -> Any:
-    """The parsed item; None for what msgspec does not take (a lone surrogate)."""
+    """The parsed item; None if msgspec cannot parse it (a lone surrogate, say)."""
     try:
         return msgspec.json.decode(item)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):

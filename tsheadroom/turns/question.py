@@ -1,4 +1,4 @@
-"""What a worker is asked about a turn, and which of the forms that it proposes are taken."""
+"""Builds the question to a worker about a turn, and checks the forms that it proposes."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from tsheadroom.workers import messages
 
 log = logging.getLogger(__name__)
 
-# Shorter texts cannot be worth a pointer to where they stand already.
+# Characters. A pointer is hardly shorter than a text below this.
 MIN_TEXT = 100
-# Of undecided items in one call: a quarter of a second of Headroom's work.
+# Bytes of undecided items in one call to a worker: a quarter of a second of Headroom's work.
 BATCH_BYTES = 256 << 10
 
 
 class Question:
-    """What one turn asks workers, call by call, and the check of what they answer."""
+    """What one turn asks of workers, call by call, and the checks of their answers."""
 
     def __init__(self, items: Items, turn: Turn, config: Mapping[str, Any]) -> None:
-        """`config` is what workers are told to do with the items."""
+        """`config` has the settings that tell workers what to do with the items."""
         self._items = items
         self._turn = turn
         self._config = config
         self._end = len(items.call.items)
         self._undecided = frozenset(turn.undecided)
         self._first = turn.undecided[0] if turn.undecided else self._end  # the first not yet asked
-        self._sent: tuple[int, int, bytes] = (0, 0, b"")  # what the last call was about, its chain
+        # Of the last call: its first item, the end of its items, and the chain before the first.
+        self._sent: tuple[int, int, bytes] = (0, 0, b"")
         self.candidates = [index for index in turn.undecided if self._may_be_shortened(index)]
         self.taken: dict[int, Form] = {}
         self.refused = 0
@@ -44,8 +45,8 @@ class Question:
     def stops(self) -> list[int]:
         """Where to cut the undecided items into calls of about BATCH_BYTES each.
 
-        A usual turn is one call. A conversation that comes all at once takes several, so that the
-        deadline loses only the last of them.
+        Most turns are one call. A conversation that comes all at once takes several calls, so that
+        the deadline loses only the last of them.
         """
         stops: list[int] = []
         size = 0
@@ -58,7 +59,7 @@ class Question:
         return stops if stops and stops[-1] == self._end else [*stops, self._end]
 
     def delta(self, stop: int) -> bytes | None:
-        """What the worker does not hold of the first `stop` items; None if it holds no start."""
+        """Encode the items up to `stop` that the worker does not hold; None if it holds none."""
         turn = self._turn
         if not 0 < turn.held <= self._first:
             return None
@@ -66,22 +67,22 @@ class Question:
         return self._payload(turn.held, stop, turn.held_prefix, frozen=0)
 
     def whole(self, stop: int) -> bytes:
-        """The first `stop` items: what was forwarded as context, then the undecided ones."""
+        """Encode all items up to `stop`: first what was forwarded, then the undecided ones."""
         frozen = self._first
         prefix = secrets.token_bytes(protocol.CHAIN_BYTES) if frozen else protocol.EMPTY_CHAIN
         self._sent = (frozen, stop, prefix)
         return self._payload(0, stop, prefix, frozen)
 
     def context_bytes(self) -> int:
-        """How much another worker would have to be sent before it could take this turn."""
+        """How many bytes another worker would have to be sent before it could take this turn."""
         call = self._items.call
         return call.items[self._first][0] - call.conversation[0]
 
     def accept(self, reply: messages.Reply) -> None:
-        """Take the proposed forms that may be forwarded into `taken`.
+        """Put the proposed forms that may be forwarded into `taken`.
 
-        With all of them taken, the turn's `held` and `held_prefix` name what the worker holds now;
-        when one is refused it holds something else, and the next call sends the whole again.
+        If all are taken, the turn's `held` and `held_prefix` name what the worker now holds. If one
+        is refused, the worker holds something else, and the next call sends all of it again.
         """
         refused = self.refused
         for proposed in reply.forms:
@@ -127,7 +128,7 @@ class Question:
         self, edit: messages.EditMessage, original: str, proposed: messages.FormMessage
     ) -> None:
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
-            if item == proposed.item:  # a result beside it in the same message
+            if item == proposed.item:  # the pointer's target is another result in the same message
                 own = next((e.text for e in proposed.edits if e.slot == slot), None)
                 return own or self._items.text_at(item, None, slot, call)
             if not 0 <= item < proposed.item:

@@ -1,8 +1,9 @@
-"""Rewrites of history, by opt-in: which earlier views of files are superseded, and when it pays.
+"""Rewrites of history: which earlier views of files may be replaced, and when that pays.
 
-Everything ever forwarded is frozen; a rewrite is the exception that `rewrite` allows. It replaces
-an earlier read of a file when the whole file stands again further below, and it is a decision like
-any other: made once, durable, replayed from then on. `docs/prompt-cache.md` has the rule in words.
+What was forwarded never changes; a rewrite is the one exception, which the setting `rewrite`
+allows. It replaces an earlier read of a file when the whole file stands again further below. It is
+a decision like any other: made once, stored, replayed from then on. `docs/prompt-cache.md` has the
+rules in words.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from tsheadroom.providers.shapes import Part, Slot
 from tsheadroom.texts import numbering, tools
 from tsheadroom.turns.items import Items
 
-# Turns that are expected to come, as a share of those that were: of 0.25 and 1, measured on
-# eighteen recorded conversations, 0.25 was better and breaks half as many prefixes.
+# How many turns are expected to come, as a share of those so far. 0.25 and 1 were tried on eighteen
+# recorded conversations: 0.25 saved more, and broke half as many prefixes.
 EXPECTED_SHARE = 0.25
-# What `always` takes for the rest of a conversation: a rewrite that loses even then is not made.
+# How many turns `always` expects. A rewrite that loses even then is not made.
 ALWAYS_TURNS = 200
-MIN_TEXT = 400  # characters; the replacement takes about a hundred
-# Tools that show a file stop somewhere, usually at 2,000 lines: such a view may not be all of it.
+MIN_TEXT = 400  # characters; the text that replaces a view has about a hundred
+# Lines. Tools that show a file stop somewhere, usually at 2,000: a view that long may be cut.
 MAX_LINES = 2000
 
 _FAILED = ("<tool_use_error>", "error:", "error ")
@@ -39,52 +40,52 @@ _NOTICE = "[This earlier view of "
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The known part of a conversation, by item: its parts as sent and as forwarded now."""
+    """The part of a conversation that was forwarded before; each field is by item."""
 
-    sent: Sequence[Sequence[Part]]
-    forwarded: Sequence[Sequence[Part]]
+    sent: Sequence[Sequence[Part]]  # the parts as the client sent them
+    forwarded: Sequence[Sequence[Part]]  # and as they are forwarded now
     tokens: Sequence[float]  # of each item as forwarded
     forms: Mapping[int, Form]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What decides whether a rewrite pays. `price` is that of this very request."""
+    """All that decides if a rewrite pays. `price` is the price of this request."""
 
     policy: str  # cold, cost or always
     price: Price
     turns: int  # of the conversation so far
     lossy: bool = False
-    protect_recent: int = 0  # the last items, which are not rewritten
+    protect_recent: int = 0  # how many of the last items are not rewritten
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A view of a file that is superseded by what stands in item `by`."""
+    """A view of a file that is no longer needed, because of what stands in item `by`."""
 
     item: int
     slot: Slot
     text: str  # as forwarded
     path: str
     by: int
-    edited: bool  # by an edit only: the file as it is now stands nowhere
+    edited: bool  # True if `by` is an edit, so that the file as it is now stands nowhere
 
     @property
     def notice(self) -> str:
-        """What is forwarded in its place: true, and short."""
+        """The text that is forwarded in its place."""
         if self.edited:
             return f"{_NOTICE}{self.path} was left out: the file was edited further below.]"
         return f"{_NOTICE}{self.path} was left out: the whole file stands again further below.]"
 
     @property
     def saved(self) -> float:
-        """Tokens, by the usual estimate."""
+        """Tokens that replacing it saves, at four bytes a token."""
         return (len(self.text.encode("utf-8", "replace")) - len(self.notice)) / BYTES_PER_TOKEN
 
 
 @dataclass(slots=True)
 class _File:
-    """What happened to one file: views of it, copies of all of it, edits; by item."""
+    """The items with views of one file, with copies of all of it, and with edits."""
 
     views: list[tuple[int, Slot, str]]
     copies: list[int]
@@ -92,9 +93,10 @@ class _File:
 
 
 def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
-    """Replace superseded views of files, where that pays; how many were replaced.
+    """Replace views of files that are no longer needed, if that pays. Returns how many.
 
-    Only history that is known to be as it was forwarded, and never before bound thinking.
+    It does so only where the conversation goes on as it was forwarded, and never before a thinking
+    block.
     """
     call = items.call
     if turn.status is not Status.CONTINUED or not turn.shared or call.odd:
@@ -114,7 +116,7 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
 
 
 def _view(turn: Turn, items: Items) -> View:
-    """What was forwarded before."""
+    """The part of the conversation that was forwarded before."""
     known, in_force = range(turn.shared), turn.forms
     left = [decisions.forwarded(in_force.get(i), items.canonical(i)) for i in known]
     return View(
@@ -128,10 +130,10 @@ def _view(turn: Turn, items: Items) -> View:
 def choose(
     view: View, terms: Terms, idle_s: float | None, allowed: Callable[[int], bool]
 ) -> list[Stale]:
-    """The views to replace in this turn; none when it does not pay.
+    """Choose the views to replace in this turn; none if it does not pay.
 
-    `idle_s` are seconds since the conversation was last forwarded, None where that is not known.
-    `allowed` says of an item whether it may be rewritten at all.
+    `idle_s` are seconds since the conversation was last forwarded; None if that is not known.
+    `allowed` returns True for an item that may be rewritten at all.
     """
     price = terms.price
     if terms.policy == "cold" and (idle_s is None or idle_s <= price.ttl_s):
@@ -149,7 +151,10 @@ def choose(
 
 
 def superseded(view: View, *, lossy: bool) -> list[Stale]:
-    """Every earlier view of a file of which a later full copy stands in the conversation."""
+    """Find every view of a file that has a full copy later in the conversation.
+
+    With `lossy`, a later edit of the file is enough.
+    """
     pointed_at = {
         target.item
         for form in view.forms.values()
@@ -160,7 +165,7 @@ def superseded(view: View, *, lossy: bool) -> list[Stale]:
     for path, file in _files(view).items():
         for item, slot, text in file.views:
             form = view.forms.get(item)
-            # A pointer's target must stay, and a form with pointers is small already.
+            # What a pointer points at must stay. A form with pointers is short already.
             if item in pointed_at or (form and form.targets) or len(text) < MIN_TEXT:
                 continue
             copy = max((at for at in file.copies if at > item), default=0)
@@ -176,7 +181,7 @@ def forms(
     canonical: Callable[[int], bytes],
     digests: Sequence[bytes],
 ) -> dict[int, Form]:
-    """The forms that make it so: of the items chosen, and of those that named one of them."""
+    """Make the new forms: of the chosen items, and of items whose forms name one of these."""
     by_item: dict[int, list[Stale]] = defaultdict(list)
     for stale in chosen:
         by_item[stale.item].append(stale)
@@ -201,16 +206,16 @@ def forms(
 
 
 def _net(saved: float, again: float, terms: Terms) -> float:
-    """Uncached tokens that a rewrite is expected to save; negative: it loses."""
+    """The price that a rewrite is expected to save, in uncached tokens; negative if it loses."""
     price = terms.price
     further = ALWAYS_TURNS if terms.policy == "always" else terms.turns * EXPECTED_SHARE
-    if terms.policy == "cold":  # all of it is written anew in any case
+    if terms.policy == "cold":  # nothing is cached any more: all of it is written again in any case
         return saved * (price.write + price.read * further)
     return saved * price.read * (further + 1) - (price.write - price.read) * again
 
 
 def _read_again(view: View, item: int, price: Price) -> float:
-    """Tokens that are no longer cached when this item changes."""
+    """How many tokens are no longer found in the cache if this item changes."""
     blocks = sum(max(1, len(parts)) for parts in view.forwarded[item:])
     if price.lookback_blocks and blocks > price.lookback_blocks:
         # No breakpoint is near enough to find what is cached before the item.
@@ -248,7 +253,7 @@ def _failed(result: Part) -> bool:
 
 
 def _is_whole(text: str, original: str, inputs: Mapping[str, Any]) -> bool:
-    """Whether a read shows all of a file, and goes out with every line that it had."""
+    """True if a read shows all of a file, and every line of it is forwarded."""
     if tools.asks_for_part(inputs):
         return False
     lines = numbering.read(text)

@@ -1,7 +1,7 @@
-"""What applies to one call, as one value that is made once: the settings, seen with the request.
+"""The rules for one call: what the settings mean for this request, worked out once.
 
-A setting that changes must not break a conversation that is under way: rules say what may be
-decided from now on, while what was forwarded in a form before is replayed in any case.
+Rules are about what is decided from now on. What was forwarded before is replayed in any case, so
+that a changed setting breaks no conversation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.rewrites import Terms
 
-# Settings that say when to compress; the rest says how, and goes to the workers.
+# These settings say when to compress. All others say how, and go to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
 
 
@@ -31,17 +31,17 @@ class Rules:
     """What may be done to one call."""
 
     request: Request  # how its conversation is found
-    passed_by: Event | None  # why it goes on as it came, whatever is known of it
-    left_alone: Event | None  # why no new form is made
-    is_turn: bool  # False: it only looks at the conversation, and nothing is recorded
-    observe: bool  # everything is worked out, and nothing sent
-    drain: bool  # forms are given up where the client broke the prefix itself
-    rewrite: Terms | None  # None: history is not rewritten
-    for_workers: Mapping[str, Any]  # what workers are told to do with the items
+    passed_by: Event | None  # the reason why the call goes on exactly as it came, if there is one
+    left_alone: Event | None  # the reason why no new form is made, if there is one
+    is_turn: bool  # False if it only looks at the conversation: then nothing is recorded
+    observe: bool  # True if all is worked out, but nothing of it sent
+    drain: bool  # True if forms are given up where the client broke the prefix itself
+    rewrite: Terms | None  # None if history is not rewritten
+    for_workers: Mapping[str, Any]  # settings that tell workers what to do with the items
 
     @classmethod
     def of(cls, call: HookCall, digests: Digests, settings: Settings) -> Rules:
-        """The rules of a call under these settings."""
+        """Work out the rules of a call under these settings."""
         request = _request_of(call, digests, settings)
         is_turn = caching.is_turn(call.metadata.url or "")
         left_alone = _left_alone(call, request, settings, is_turn=is_turn)
@@ -58,9 +58,10 @@ class Rules:
 
 
 def in_holdout(request: Request, percent: int) -> bool:
-    """True if a conversation belongs to the control group, by a hash of what it began with.
+    """True if a conversation belongs to the control group.
 
-    All of what stands before the first answer: a first item alone is often the same for everybody.
+    A hash of all that stands before its first answer decides. The first item alone is often the
+    same in all conversations.
     """
     if not percent:
         return False
@@ -111,13 +112,13 @@ def _request_of(call: HookCall, digests: Digests, settings: Settings) -> Request
 
 
 def _scope(key: str, login: str, mode: str) -> bytes:
-    """What must not share forms: other callers, other body shapes, and what was never sent."""
+    """A name for what may share forms: the same caller, the same body shape, really sent or not."""
     observed = "observe" if mode == "observe" else ""
     return "\0".join((key, login, observed)).encode("utf-8", "surrogatepass")
 
 
 def _terms(call: HookCall, settings: Settings) -> Terms | None:
-    """None where no rewrite is allowed: by the settings, without a price, or before thinking."""
+    """None if no rewrite is allowed: by the settings, without a price, or with bound thinking."""
     if settings.rewrite == "never":
         return None
     price = price_of(call.metadata.provider or "", call.model)

@@ -1,4 +1,4 @@
-"""Puts the forms in force into the client's own bytes, each only where it is proven to hold."""
+"""Puts the forms in force into the client's own bytes. Each is checked against this very body."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Spliced:
-    """The answer to a call. Bytes and tokens are what it is shorter by."""
+    """The answer to a call, and how much shorter it is."""
 
     body: bytes = answer.ALLOW
     modified: bool = False
     grown_by: int = 0  # bytes of the conversation; negative when it got shorter
     tokens_saved: int = 0
-    not_spliced: int = 0  # forms that do not hold in this very body
+    not_spliced: int = 0  # forms that could not be used in this very body
 
 
 def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> Spliced:
-    """The call's body with every form in force whose pointers are proven for it.
+    """Splice into the body every form in force whose pointers hold in it.
 
-    `observe` works all of it out and answers `allow`.
+    With `observe`, all of it is worked out, but the answer is `allow`.
     """
     changes: list[answer.Change] = []
     not_spliced = 0

@@ -1,7 +1,7 @@
-"""One hook call, bytes to bytes: replay what is decided, ask workers about what is new.
+"""One hook call from bytes to bytes: replay what is decided, ask workers about what is new.
 
-Whatever goes wrong, the answer forwards what was forwarded before and leaves the rest as the
-client sent it. `OpenTurn.answer` is the order of a turn, a line a step.
+If something goes wrong, what was forwarded before is forwarded again in the same form, and the rest
+as the client sent it. `OpenTurn.answer` has the steps of a turn in their order, a line for each.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from tsheadroom.turns.splice import Spliced, spliced
 
 log = logging.getLogger(__name__)
 
-# Requests taken apart in one pass of the event loop, at most some milliseconds each: what is nearly
-# answered then never waits behind all that has just come in.
+# How many requests are taken apart in one pass of the event loop, at most some milliseconds each.
+# So a request that is nearly answered does not wait for all that have just come in.
 AT_ONCE = 4
 
 
 class Turns:
-    """Answers hook calls. One per daemon; used from its event loop only."""
+    """Answers hook calls. A daemon has one, and uses it from its event loop only."""
 
     def __init__(self, conversations: Conversations, workers: Workers, *, deadline: float) -> None:
-        """`deadline`: seconds after which a call is answered with what is known."""
+        """After `deadline` seconds a call is answered with what is known by then."""
         self.conversations = conversations
         self.workers = workers
         self.deadline = deadline
@@ -54,26 +54,26 @@ class Turns:
         self._deciding: dict[bytes, asyncio.Task[Asked]] = {}
 
     def open(self, body: bytes, settings: Settings) -> OpenTurn:
-        """A call to be answered, with its decoded body. To be entered; leaving it ends the turn."""
+        """Begin a call with this decoded body. Use it with `with`: leaving that ends the turn."""
         return OpenTurn(self, body, settings)
 
     def decision_under_way(self, prefix: bytes) -> asyncio.Task[Asked] | None:
-        """The decision about exactly this request that another call is waiting for."""
+        """The decision about exactly this request that is being made for another call, if any."""
         return self._deciding.get(prefix)
 
     def share(self, prefix: bytes, deciding: asyncio.Task[Asked]) -> None:
-        """Let others who send the same request wait for this decision."""
+        """Let calls with the same request wait for this decision."""
         self._deciding[prefix] = deciding
         deciding.add_done_callback(lambda _: self._deciding.pop(prefix, None))
 
     async def close(self) -> None:
-        """Wait for decisions under way; each ends by its deadline."""
+        """Wait for the decisions under way. Each ends by its deadline."""
         if self._deciding:
             await asyncio.wait(set(self._deciding.values()))
 
 
 class OpenTurn:
-    """One call on its way. Unless `arrived` is said before it is left, its turn is lost."""
+    """One call on its way. If `arrived()` is not called before it is left, its turn is lost."""
 
     def __init__(self, turns: Turns, body: bytes, settings: Settings) -> None:
         self._turns = turns
@@ -83,8 +83,9 @@ class OpenTurn:
         self._until = self._loop.time() + turns.deadline
         self._turn: Turn | None = None
         self._arrived = False
-        self._decided_elsewhere = False  # by another call with the same request, later than this
-        # What came of each step, for the figures; nothing below reads them to decide.
+        # True if another call with the same request decides, and has not done so by our deadline.
+        self._decided_elsewhere = False
+        # What came of each step, for the figures only: nothing below is read to decide anything.
         self._outcome = Outcome.PASSTHROUGH
         self._labels = ("", "")  # provider and model
         self._call: HookCall | None = None
@@ -109,11 +110,11 @@ class OpenTurn:
             self._turn.lost()
 
     def arrived(self) -> None:
-        """The caller took the whole answer."""
+        """Note that the caller has taken the whole answer."""
         self._arrived = True
 
     async def answer(self) -> bytes:
-        """The answer to Aperture: `allow`, or `modify` with the forms in force."""
+        """Work out the answer to Aperture: `allow`, or `modify` with the forms in force."""
         try:
             entry = await self._enter_gate()
         except TimeoutError:
@@ -154,7 +155,7 @@ class OpenTurn:
             self._wait_ms += (self._loop.time() - started) * 1e3
 
     def _is_bill(self, called: HookCall | Envelope, digests: Digests | None) -> bool:
-        """Count what was billed, if this tells of an answered request."""
+        """If this is an event about an answered request, count its bill, and return True."""
         account = self._turns.account
         if account.is_bill(called.metadata, has_body=digests is not None):
             self._labels = called.metadata.provider or "", called.model
@@ -167,9 +168,9 @@ class OpenTurn:
         return False
 
     async def _begin(self, request: Request, entry: Entry) -> Turn:
-        """The turn, as soon as nobody else is deciding about the very same request.
+        """Return the turn, once no other call is deciding about the same request.
 
-        Both then get the same bytes. When the other one has not decided by the deadline, this
+        Both calls then get the same bytes. If the other one has not decided by the deadline, this
         turn replays what was known before and decides nothing.
         """
         prefixes = Prefixes(request)
@@ -187,7 +188,7 @@ class OpenTurn:
                 return turn
 
     async def _recognise(self, request: Request, prefixes: Prefixes, entry: Entry) -> Turn:
-        """What is known of a request; what only the disk can tell is waited for, off the loop."""
+        """Find what is known of a request. If only the disk can tell, wait for it, off the loop."""
         disk = FromDisk()
         while True:
             turn = self._turns.conversations.begin(request, prefixes, disk)
@@ -235,7 +236,7 @@ class OpenTurn:
         return asked
 
     async def _keep(self, turn: Turn, asked: Asked) -> None:
-        """Keep the decision; one that is not durable by the deadline is not made."""
+        """Keep the decision. If it is not on disk by the deadline, it is not made."""
         saved = turn.decide(asked.forms)
         if saved is None:
             return
@@ -251,7 +252,7 @@ class OpenTurn:
     def _account_for(self, call: HookCall, turn: Turn, rules: Rules, done: Spliced) -> None:
         if not rules.is_turn:
             return
-        # A conversation that had forms before the holdout began is no control.
+        # A conversation that had forms before the holdout began is not in the control group.
         control = rules.left_alone is Event.HOLDOUT and not turn.forms
         self._turns.account.forwarded(
             call,
@@ -271,9 +272,9 @@ class OpenTurn:
         self._labels = call.metadata.provider or "", call.model
 
     def when_ended(self, tell: Callable[[Figures], None]) -> None:
-        """Call `tell` with the figures once the turn has ended.
+        """Call `tell` with the figures when all of the turn has ended.
 
-        At once, or when a decision has that goes on though its caller hung up.
+        That is at once, unless the caller hung up and the decision is still being made.
         """
         if self._deciding is None or self._deciding.done():
             tell(self.figures())
@@ -287,7 +288,7 @@ class OpenTurn:
         self._deciding.add_done_callback(decided)
 
     def figures(self) -> Figures:
-        """What is known of the call so far, by value."""
+        """The numbers of the call so far, as a value that does not change later."""
         events, asked, done = Counter(self._events), self._asked, self._spliced
         events.update(asked.events)
         if done.not_spliced:
@@ -325,8 +326,8 @@ def _take_apart(body: bytes) -> tuple[HookCall | Envelope, Digests | None]:
 
 
 def _check_new_text(call: HookCall, digests: Digests, turn: Turn) -> None:
-    """That new items are UTF-8. Known ones were looked at when they were new."""
-    if not is_large(len(call.data)):  # a large one was looked at off the loop
+    """Raise CallError if a new item is not UTF-8. Known ones were checked when they were new."""
+    if not is_large(len(call.data)):  # a large body was checked in a thread already
         call.check_text(turn.shared, digests.canonical)
 
 

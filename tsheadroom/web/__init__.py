@@ -1,1 +1,1 @@
-"""HTTP: the hook, and the pages beside it."""
+"""HTTP, and nothing else: the hook, and the pages beside it."""

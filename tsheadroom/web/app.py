@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     from tsheadroom.web.health import HealthPages
     from tsheadroom.web.metrics import MetricsPage
 
-# What is still open after the daemon's own drain is cut off; aiohttp takes 0 for "without end".
+# Seconds. What is still open after the daemon's own drain is cut off. 0 would mean "wait for ever".
 CUT_OFF_SECONDS = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# What a connection may buffer before its reader is slowed down. aiohttp's 256 KiB makes a 1 MB
-# body pause and resume the transport several times; more than this would multiply by connections.
+# What a connection may buffer before its sender is slowed down. With aiohttp's 256 KiB, a body of
+# 1 MB stops and starts the transport several times. Each open connection may take this much memory.
 READ_BUFFER_BYTES = 1 << 20
 
-# Go's client keeps idle connections for 90 s; closing earlier would race with its next request.
+# Go's client keeps idle connections for 90 s. If the daemon closed one earlier, the client might
+# just be sending its next request on it.
 KEEPALIVE_SECONDS = 120.0
 
-# How long an answered connection may go on sending a body that nobody reads.
+# Seconds for which a connection that was answered may go on sending a body that nobody reads.
 LINGER_SECONDS = 5.0
 
 
@@ -36,9 +37,9 @@ def make_app(
     health: HealthPages,
     stopping: Callable[[], bool],
 ) -> web.Application:
-    """The application. The hook gets what the pages do not take, whatever the path or method.
+    """Build the application. The hook gets every path and method that the pages do not take.
 
-    While `stopping`, each answer is the last on its connection, so that callers go elsewhere.
+    While `stopping()` is true, each answer closes its connection, so that callers go elsewhere.
     """
     app = web.Application()
     router = app.router
@@ -48,7 +49,7 @@ def make_app(
     router.add_get("/metrics", metrics.show)
     router.add_get("/livez", health.live)
     router.add_get("/readyz", health.ready)
-    # [^] and the like: a dot would not match an encoded line break in a path.
+    # Not a dot: it would not match a line break, which may be encoded in a path.
     router.add_route("*", r"/{path:[\s\S]*}", hook)
 
     async def close_when_stopping(request: web.Request, response: web.StreamResponse) -> None:
@@ -61,7 +62,7 @@ def make_app(
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
-    """The runner as the hook needs it: wire sizes visible, and hang-ups felt at once."""
+    """Build the runner. It leaves bodies coded, and cancels a handler whose caller hangs up."""
     options: dict[str, Any] = {
         "auto_decompress": False,
         "read_bufsize": READ_BUFFER_BYTES,

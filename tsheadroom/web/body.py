@@ -1,4 +1,4 @@
-"""Reads a hook call's body: within bounds, decoded, and whatever goes wrong as a value."""
+"""Reads the body of a hook call and decodes it, up to a limit. Failures come as a value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tsheadroom.web import codings
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 50 << 20  # bytes; Aperture's own bound on what it sends, and on what it takes back
+MAX_BODY = 50 << 20  # bytes; Aperture itself sends and takes back no more than this
 
 # Text grows about eightfold when it is decoded.
 _GROWTH = 8
@@ -28,17 +28,17 @@ class BodyTooLarge(TsheadroomError):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A body that was read, or why there is none. `read_ms` are milliseconds."""
+    """A body that was read, or the reason why there is none. `read_ms` is in milliseconds."""
 
     data: bytes = b""
     encoding: str = ""  # the Content-Encoding that it came with, "" for none
-    wire_bytes: int = 0
+    wire_bytes: int = 0  # its size before decoding
     read_ms: float = 0.0
     failure: Outcome | None = None  # then there is no data
 
 
 async def receive(request: web.Request) -> Received:
-    """The decoded body of a request; at most MAX_BODY bytes before and after decoding."""
+    """Read and decode a request's body: at most MAX_BODY bytes, before and after decoding."""
     started = time.perf_counter()
     parts: list[bytes] = []
     size = 0

@@ -1,7 +1,7 @@
-"""The codings that bodies travel in: zstd and gzip requests, gzip answers.
+"""Compresses and decompresses bodies: requests in zstd and gzip, answers in gzip.
 
-Everything here releases the GIL in its long steps, so that the hook may run it in a thread.
-Nothing here ever holds more decoded bytes than the limit, whatever the input claims.
+All that takes long here releases the GIL, so it can run in a thread. Whatever the input claims, no
+more decoded bytes than the limit are ever held in memory.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from isal import igzip_lib
 
 from tsheadroom.errors import TsheadroomError
 
-# Offered to Aperture on each answer (RFC 7694); it takes the first that it can.
+# Each answer offers these to Aperture (RFC 7694). It uses the first one that it can.
 ACCEPT_ENCODING = "zstd, gzip"
 
 # ISA-L's levels are 0-3. 900 KB of agent conversation (2 cores): level 1 takes 1.4 ms and leaves
 # 23.9%, level 3 3.0 ms and 22.1%; zlib's level 1 takes 7.8 ms and leaves 24.4%.
 GZIP_LEVEL = 1
 
-# What a frame may ask for as history. The limit's 50 MiB rounded up to a power of two: nothing
-# that fits the limit needs more (Go's encoders use 8 MiB and less).
+# The largest window that a frame may ask for: the body's limit of 50 MiB, rounded up to a power of
+# two. No body within the limit needs more (Go's encoders use 8 MiB and less).
 MAX_WINDOW_BYTES = 64 << 20
 
 # A body of more zstd blocks than this is an attack: 50 MiB are 400 full blocks.
 MAX_ZSTD_BLOCKS = 1 << 16
 
-# The stubs of isal take its exception class for an instance.
+# The type stubs of isal say that its exception class is an instance.
 _GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_MAGIC_BYTES = 4
-# 0x184D2A50 to 0x184D2A5F, then the size: data of somebody else's, which readers pass over.
+# A skippable frame begins with 0x184D2A50 to 0x184D2A5F and its size. Readers pass over it.
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"
 _SKIPPABLE_NIBBLE = 5
 _ZSTD_RLE_BLOCK = 1
@@ -48,16 +48,16 @@ class DecodeFailed(TsheadroomError):
 
 
 def coding_of(content_encoding: str | None) -> str:
-    """The coding's normalised name; "" when the body is as it is."""
+    """The coding's name in lower case; "" if the body has none."""
     name = (content_encoding or "").strip().lower()
     return "" if name == "identity" else name
 
 
 def decode_body(body: bytes, content_encoding: str | None, limit: int) -> bytes:
-    """The body without its coding; at most `limit` bytes.
+    """Decode the body, to at most `limit` bytes. Raises UnsupportedEncoding or DecodeFailed.
 
-    A list of codings ("gzip, zstd") is not a coding that was offered, so it is unsupported, as in
-    the Go daemon; Aperture answers that by sending the body plain.
+    A list of codings ("gzip, zstd") was never offered, so it is unsupported, as in the Go daemon.
+    Aperture then sends the body again without any.
     """
     coding = coding_of(content_encoding)
     if not coding:
@@ -72,12 +72,12 @@ def decode_body(body: bytes, content_encoding: str | None, limit: int) -> bytes:
 
 
 def encode_gzip(body: bytes) -> bytes:
-    """The body as one gzip member."""
+    """Compress the body to one gzip member."""
     return igzip_lib.compress(body, level=GZIP_LEVEL, flag=igzip_lib.COMP_GZIP)
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether an Accept-Encoding header lists gzip and does not forbid it with q=0."""
+    """True if an Accept-Encoding header lists gzip and does not forbid it with q=0."""
     for entry in (accept_encoding or "").split(","):
         name, _, parameters = entry.partition(";")
         if name.strip().lower() == "gzip":
@@ -100,7 +100,7 @@ def _too_large(limit: int) -> DecodeFailed:
 
 
 def _decode_gzip(body: bytes, limit: int) -> bytes:
-    """Every member of the body, one after the other, as Go's reader does."""
+    """Decode all gzip members of the body, as Go's reader does."""
     parts: list[bytes] = []
     size, rest = 0, body
     while rest or not parts:
@@ -124,7 +124,7 @@ def _gzip_member(data: bytes, room: int, limit: int) -> tuple[bytes, bytes]:
 
 
 def _decode_zstd(body: bytes, limit: int) -> bytes:
-    """Every frame of the body, one after the other, as Go's reader does."""
+    """Decode all zstd frames of the body, as Go's reader does."""
     parts: list[bytes] = []
     room = limit
     try:
@@ -140,7 +140,7 @@ def _zstd_frame(frame: bytes, room: int, limit: int) -> bytes:
     claimed = zstandard.frame_content_size(frame)
     if claimed > room:
         raise _too_large(limit)
-    # A frame without a size gets a buffer of all the room; the system backs only what is written.
+    # For a frame without a size the buffer has all the room. Only what is written takes memory.
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     decoded = decompressor.decompress(frame, max_output_size=room + 1)
     if len(decoded) > room:
@@ -149,9 +149,9 @@ def _zstd_frame(frame: bytes, room: int, limit: int) -> bytes:
 
 
 def _zstd_frames(body: bytes) -> list[bytes]:
-    """Cut the body at the frames' ends, which the format's headers tell without decoding.
+    """Cut the body into its frames. Their headers say where each one ends.
 
-    (The library's own readers take a body that is cut short for a short body.)
+    (The library's own readers do not notice when a body is cut short.)
     """
     frames: list[bytes] = []
     position, blocks = 0, 0

@@ -1,4 +1,4 @@
-"""The /config endpoint: shows the settings, and changes them for those who may."""
+"""The /config endpoint: shows the settings, and changes them for callers who may do that."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ class ConfigPage:
         self._store = store
         self._access = access
         self._headroom_version = headroom_version
-        self._writing = asyncio.Lock()  # If-Match and the write it allows are one step
+        # Held from the check of If-Match until the file is written.
+        self._writing = asyncio.Lock()
 
     async def show(self, request: web.Request) -> web.Response:
-        """The settings, and the workers' Headroom version (null until one is ready)."""
+        """Answer with the settings, and the workers' Headroom version (null until one is ready)."""
         return self._document(self._store.current)
 
     async def change(self, request: web.Request) -> web.Response:
-        """Merge a partial object onto the settings."""
+        """Change the settings that the body names. Answers with all of them."""
         if not await self._access.may_configure(request):
             return _sentence(403, self._access.refusal)
         body = await _read(request)
@@ -79,7 +80,7 @@ class ConfigPage:
 
 
 async def _read(request: web.Request) -> bytes | None:
-    """The body, or None when it is over the limit."""
+    """The body, or None if it is over the limit."""
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk

@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-# Sentences that say what is not ready yet; none when all is.
+# Gives a sentence for each thing that is not ready yet.
 Missing = Callable[[], list[str]]
 
 
 class HealthPages:
-    """Liveness is answering at all; readiness is a running node and a warm worker."""
+    """The daemon is live if it answers at all, and ready if its node runs and a worker is warm."""
 
     def __init__(self, missing: Missing) -> None:
         self._missing = missing
 
     async def live(self, request: web.Request) -> web.Response:
-        """200 whenever the event loop turns."""
+        """Answer 200."""
         return web.Response(text="ok\n")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200, or 503 with a line for each thing that is missing."""
+        """Answer 200, or 503 with a line for each thing that is missing."""
         missing = self._missing()
         if missing:
             return web.Response(status=503, text="".join(f"{line}\n" for line in missing))

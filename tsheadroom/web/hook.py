@@ -1,4 +1,7 @@
-"""The hook over HTTP: answers 200 whatever happens, and records each call once, at its end."""
+"""The hook over HTTP. It answers 200 whatever goes wrong, and records each call when it has ended.
+
+A call with another method, or in a coding that is not supported, gets an error status.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ from tsheadroom.web.body import Received, receive
 
 log = logging.getLogger(__name__)
 
-MIN_GZIP = 1024  # bytes; a smaller answer fits one packet either way
+MIN_GZIP = 1024  # bytes; a smaller answer fits into one packet either way
 
-# The other end was shut down or closed. Linux alone tells so while there is data to be read.
+# Says that the other end has ended its stream. Only Linux says so while there is data to be read.
 _ENDED = getattr(select, "POLLRDHUP", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class HookOptions:
-    """How the hook speaks; `verbose` is where its lines go, None for nowhere."""
+    """What the command line says about answers. The -v lines go to `verbose`, None for nowhere."""
 
     verbose: TextIO | None
     gzip_response: bool
@@ -39,24 +42,24 @@ class HookOptions:
 
 @dataclass(slots=True)
 class _Call:
-    """One call between its first and its last byte. Moments are seconds of a running clock."""
+    """One call from its first to its last byte. Times are seconds of time.perf_counter()."""
 
     started: float
     received: Received = field(default_factory=Received)
     turn: OpenTurn | None = None
-    failed: bool = False  # inside: what the turn had is not what was answered
+    failed: bool = False  # an error of ours: the answer was `allow`, whatever the turn had decided
     answered: float = 0.0  # when the answer was ready
     ended: float = 0.0
     hung_up: bool = False
 
 
 class Hook:
-    """The handler of every path that is no page."""
+    """Handles every path that is not one of the pages."""
 
     def __init__(
         self, *, turns: Turns, settings: SettingsStore, metrics: Metrics, options: HookOptions
     ) -> None:
-        """All parts are owned by the caller."""
+        """The caller owns all parts, and closes them."""
         self._turns = turns
         self._settings = settings
         self._metrics = metrics
@@ -66,7 +69,7 @@ class Hook:
         self._idle.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request, count it, print its line."""
+        """Answer one request, count it, and print its line."""
         self._metrics.inbound_start()
         self._open += 1
         self._idle.clear()
@@ -101,7 +104,7 @@ class Hook:
                 call.turn.when_ended(lambda figures: self._record(call, figures))
 
     async def _respond(self, request: web.Request, call: _Call) -> web.StreamResponse:
-        """Answer one call; whatever goes wrong on our side, the answer is `allow`."""
+        """Answer one call. If something goes wrong on our side, the answer is `allow`."""
         try:
             call.received = await receive(request)
             if call.received.failure is not None:
@@ -117,7 +120,8 @@ class Hook:
             call.failed = True
             response = self._allow()
             await self._write(request, response, call)
-        # aiohttp sends what was not begun: to a caller that closed only one direction, say.
+        # If nothing was sent yet, aiohttp sends this. It may reach a caller that has closed only
+        # its own direction; the turn counts as lost, so the caller gets `allow`.
         return response if response.prepared else self._allow()
 
     async def _refuse(self, request: web.Request, call: _Call, why: Outcome) -> web.StreamResponse:
@@ -139,7 +143,7 @@ class Hook:
         return web.Response(body=ALLOW, content_type="application/json", headers=self._headers())
 
     def _unsupported(self) -> web.Response:
-        # Advertised even when that is switched off: a 415 must say what is understood.
+        # Also if --no-accept-compressed is set: a 415 has to say what would be accepted.
         headers = {"Accept-Encoding": codings.ACCEPT_ENCODING}
         return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
 
@@ -149,14 +153,14 @@ class Hook:
         return {"Accept-Encoding": codings.ACCEPT_ENCODING}
 
     async def _write(self, request: web.Request, response: web.Response, call: _Call) -> bool:
-        """Send the response; True when the caller took all of it."""
+        """Send the response. Returns True if the caller took all of it."""
         call.answered = time.perf_counter()
         transport = request.transport
         sent = False
         try:
-            # One that has closed its end already will not read what the kernel still takes.
+            # A caller that has ended its stream would not read what the kernel still accepts.
             if transport is not None and not _has_hung_up(transport):
-                # Then write_eof() returns when all of the answer is with the kernel, not before.
+                # With this, write_eof() returns only when the kernel has all of the answer.
                 transport.set_write_buffer_limits(0)
                 await response.prepare(request)
                 await response.write_eof()
@@ -192,10 +196,7 @@ class Hook:
 
 
 def _has_hung_up(transport: asyncio.Transport) -> bool:
-    """True when the end of the caller's stream has arrived, read by us or not.
-
-    A hang-up waits in the kernel behind whatever the event loop does first.
-    """
+    """True if the caller has ended its stream, even if the event loop has not noticed that yet."""
     sock = transport.get_extra_info("socket")
     if transport.is_closing() or sock is None:
         return transport.is_closing()
