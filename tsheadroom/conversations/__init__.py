@@ -1,1 +1,1 @@
-"""Which conversation a request continues, and what was forwarded of it. No sockets."""
+"""Which conversation a request continues, and what was forwarded of it. No sockets, no asyncio."""

@@ -1,8 +1,8 @@
 """Branches: the lines along which conversations grew, as far as memory holds them.
 
-A branch is one line of growth: the digests of its items, where its requests ended, and the forms
-in which items were forwarded. A request that shares only a part of a branch starts one of its
-own, with a copy of that part.
+A branch has the digests of its items, the lengths of its requests, and the forms in which items
+were forwarded. A request that shares only a part of a branch starts a branch of its own, with a
+copy of that part.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from tsheadroom.conversations.prefixes import Prefixes
 _BRANCH_OVERHEAD = 1200  # bytes of an empty branch and its place in the index
 _TURN_BYTES = 8
 _ROOT_BYTES = 150  # a further prefix by which a branch is found
-# Offshoots that a branch remembers. A system prompt that every conversation begins with would
-# gather all of them; they are only needed to recognise a client's edit, which comes at once.
+# How many branches that start from it a branch remembers. If every conversation begins with the
+# same system prompt, all start from one branch. They are needed only to recognise a client's edit,
+# which comes soon.
 MAX_OFFSHOOTS = 64
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """Whether one turn's answer arrived. Shared by every branch that holds the turn."""
+    """How one turn's answer ended. All branches that hold the turn share this object."""
 
-    arrived: bool | None = None  # None: it is still on its way
+    arrived: bool | None = None  # None while it is still on its way
 
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """One line of growth. Item indexes and request lengths count from the conversation's start."""
+    """One line along which a conversation grew. All counts are from the conversation's start."""
 
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     digests: bytearray = field(default_factory=bytearray)
-    requests: array[int] = field(default_factory=lambda: array("I"))  # their lengths, sorted
-    stored: array[int] = field(default_factory=lambda: array("I"))  # those of them on disk
-    lost: set[int] = field(default_factory=set)  # those whose answer did not arrive
-    under_way: dict[int, Delivery] = field(default_factory=dict)  # those that have no end yet
-    changes: int = 0  # how often something was added to it, or split off
+    requests: array[int] = field(default_factory=lambda: array("I"))  # lengths, sorted
+    stored: array[int] = field(default_factory=lambda: array("I"))  # lengths of those on disk
+    lost: set[int] = field(default_factory=set)  # lengths of those whose answer did not arrive
+    under_way: dict[int, Delivery] = field(default_factory=dict)  # answers that have not ended yet
+    changes: int = 0  # how often something was added to it or split off from it
     forms: dict[int, Form] = field(default_factory=dict)
     form_bytes: int = 0
     family: bytes = b""  # names the tree of branches on disk
     roots: list[bytes] = field(default_factory=list)  # the prefixes by which it is found
     asked_at: float = 0.0  # when it was last forwarded, by the ledger's clock; 0: not known
-    offshoots: list[str] = field(default_factory=list)
-    held: int = 0  # items that a worker holds, under the name `held_prefix`
-    held_prefix: bytes = b""
+    offshoots: list[str] = field(default_factory=list)  # names of branches that start from it
+    held: int = 0  # how many of its items a worker holds
+    held_prefix: bytes = b""  # and their chain, as that worker names it
 
     def __len__(self) -> int:
         return len(self.digests) // DIGEST_BYTES
@@ -68,16 +69,16 @@ class Branch:
         )
 
     def holds(self, index: int, digest: bytes) -> bool:
-        """True if its item at `index` is the one of this digest."""
+        """True if its item at `index` has this digest."""
         return self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] == digest
 
     def shared(self, digests: bytes) -> int:
-        """How many leading items it shares with a request of these concatenated digests."""
+        """How many first items it has in common with a request of these concatenated digests."""
         high = min(len(self.digests), len(digests)) // DIGEST_BYTES
         if self.digests[: high * DIGEST_BYTES] == digests[: high * DIGEST_BYTES]:
             return high
         low = 0
-        while low < high - 1:  # bisect: equal prefixes are compared at memory speed
+        while low < high - 1:  # a binary search: comparing equal prefixes is very fast
             middle = (low + high) // 2
             a, b = low * DIGEST_BYTES, middle * DIGEST_BYTES
             if self.digests[a:b] == digests[a:b]:
@@ -111,12 +112,12 @@ class Branch:
         self.form_bytes += sum(form.size for form in forms.values())
 
     def insert(self, length: int) -> None:
-        """Note a request that ended inside it, at a length not seen before."""
+        """Note a request that ended inside it, at a new length."""
         self.changes += 1
         insort(self.requests, length)
 
     def split(self, shared: int) -> Branch:
-        """A branch of its own that shares the first `shared` items."""
+        """Return a new branch with a copy of the first `shared` items."""
         self.changes += 1
         forms = {i: form for i, form in self.forms.items() if i < shared}
         return Branch(
@@ -137,13 +138,16 @@ class Branch:
         self.form_bytes = sum(form.size for form in forms.values())
 
     def remember(self, offshoot: str) -> None:
-        """Note the name of a branch that starts from it; the oldest are forgotten."""
+        """Note the name of a branch that starts from it. When there are too many, the oldest go."""
         self.offshoots.append(offshoot)
         del self.offshoots[:-MAX_OFFSHOOTS]
 
 
 class Branches:
-    """The branches in memory: found by prefix, bounded in bytes, least recently used go first."""
+    """The branches in memory, found by prefix. When they take too many bytes, the oldest go.
+
+    The oldest are those that were not used for the longest time.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -160,7 +164,7 @@ class Branches:
         return name in self._by_name
 
     def find(self, prefixes: Prefixes) -> Branch | None:
-        """The branch whose own part begins latest in this request; None if none is known."""
+        """The branch with the longest prefix that this request has as well; None if none has."""
         for _, prefix in prefixes.longest_first():
             branch = self._by_root.get(prefix)
             if branch is not None:
@@ -172,18 +176,18 @@ class Branches:
         return self._by_root.get(root)
 
     def keep(self, branch: Branch, root: bytes) -> None:
-        """Take a new branch in, found by `root`."""
+        """Add a new branch, which `root` finds."""
         self._by_name[branch.name] = branch
         self.add_root(branch, root)
         self.touch(branch)
 
     def add_root(self, branch: Branch, root: bytes) -> None:
-        """Find it by this prefix, too."""
+        """Let this prefix find the branch, too."""
         branch.roots.append(root)
         self._by_root[root] = branch
 
     def touch(self, branch: Branch) -> None:
-        """Count its size anew, and evict what was not used for longest."""
+        """Note that a branch is used, and count its size again. If memory is over, evict others."""
         if branch.name not in self._by_name:  # evicted while a request was under way
             self._by_name[branch.name] = branch
             self._by_root.update(dict.fromkeys(branch.roots, branch))
@@ -202,7 +206,7 @@ class Branches:
             todo += [self._by_name[name] for name in one.offshoots]
 
     def drop(self, branch: Branch) -> None:
-        """Forget a branch as if it had never been."""
+        """Remove a branch."""
         if branch.name in self._by_name:
             self._remove(branch.name, self._used.pop(branch.name, 0))
 

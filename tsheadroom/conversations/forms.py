@@ -1,4 +1,4 @@
-"""Forms: what was forwarded in place of an item's texts, how they are checked, spliced and kept."""
+"""Forms: what is forwarded in place of an item's texts. Making, checking and splicing them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tsheadroom.aperture import slices as split
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Slot
 
-# What only Headroom's retrieval tool could resolve, and that tool does not exist behind a hook.
+# Markers that only Headroom's retrieval tool can resolve. A hook cannot offer that tool.
 _DANGLING = re.compile(r"<<ccr:|Retrieve (?:more|original)\b|headroom_retrieve|hash=[0-9a-f]{8,}")
 _ITEM_OVERHEAD = 96  # bytes of a Python object's header and slots, for the memory bound
 
 
 class Refused(TsheadroomError):
-    """A worker's form would change more than it may; the item goes as the client sent it."""
+    """A form may not be used. The item then goes out as the client sent it."""
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):
-    """What a pointer points at, named so that a splice can prove that it still stands there."""
+    """The item that a pointer points at, with what a splice needs to check that it still does."""
 
     item: int
     digest: bytes  # of the target item as the client sent it
-    token: bytes  # of the form that it was forwarded in, b"" for none
+    token: bytes  # of the form in which the target was forwarded, b"" for none
 
 
 class Edit(msgspec.Struct, frozen=True, array_like=True):
@@ -39,16 +39,16 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Form(msgspec.Struct, frozen=True, array_like=True):
-    """How one item was forwarded. Kept as long as the conversation lives, byte for byte."""
+    """How one item is forwarded. It stays the same for as long as the conversation lives."""
 
-    token: bytes  # 16 bytes, names the form; the same on the worker's side
+    token: bytes  # the form's name, 16 bytes; workers give it the same name
     edits: tuple[Edit, ...]
     targets: tuple[Target, ...]
     tokens_saved: int
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory, roughly."""
+        """Roughly how many bytes it takes in memory."""
         edits = sum(2 * _ITEM_OVERHEAD + len(edit.new) for edit in self.edits)
         return _ITEM_OVERHEAD + edits + 2 * _ITEM_OVERHEAD * len(self.targets)
 
@@ -69,9 +69,10 @@ def build(
     target: Callable[[int], Target],
     tokens_saved: int,
 ) -> Form:
-    """The form that these edits make of an item. Raises Refused.
+    """Make a form of these edits of an item. Raises Refused.
 
-    `canonical` are the item's bytes as its digest sees them; `target` names an item by index.
+    `canonical` are the item's bytes as its digest sees them. `target` gives the Target for the
+    index of an item.
     """
     made: list[Edit] = []
     targets: dict[int, Target] = {}
@@ -93,11 +94,11 @@ def build(
 
 
 def stands(form: Form, digests: Sequence[bytes], forms: Mapping[int, Form]) -> bool:
-    """Whether everything that the form points at stands, unchanged, in this outgoing body.
+    """True if all that the form points at stands unchanged in this outgoing body.
 
-    `digests` were computed from this very body's bytes and `forms` are what is spliced into it, so
-    equality with what they were when the pointer was checked line by line proves that the lines
-    stand there.
+    `digests` were computed from the bytes of this very body, and `forms` are spliced into it. When
+    the form was made, its pointers were checked line by line. If the digests and forms of their
+    targets are still the same, the lines still stand there.
     """
     return all(
         target.item < len(digests)
@@ -115,9 +116,9 @@ def token_of(form: Form | None) -> bytes:
 def changes(
     form: Form, raw: bytes, offset: int, *, is_canonical: bool
 ) -> list[tuple[int, int, bytes]]:
-    """The form as splices of the body in which the item's `raw` bytes stand at `offset`.
+    """The splices that put the form into a body where the item's `raw` bytes are at `offset`.
 
-    Raises Refused when the item is spelled in a way in which a text cannot be found.
+    Raises Refused if a text cannot be found, because the item is spelled in another way.
     """
     found: list[tuple[int, int, bytes]] = []
     for edit in form.edits:
@@ -129,7 +130,7 @@ def changes(
 
 
 def forwarded(form: Form | None, canonical: bytes) -> bytes:
-    """The item's canonical bytes with its form spliced in: what the provider got."""
+    """The item's canonical bytes with its form spliced in, which is what the provider got."""
     if form is None:
         return canonical
     parts: list[bytes] = []

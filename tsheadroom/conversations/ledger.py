@@ -1,7 +1,8 @@
-"""The law of forms: an item's form is decided when it is first forwarded, and never changes.
+"""All conversations, in memory and on disk: the law of forms.
 
-`begin` says what is known of a request and which of its items are undecided. What is decided is
-kept by the turn itself (`turn.py`): in memory here, and on disk before the answer leaves.
+An item's form is decided when it is first forwarded, and never changes. `begin` finds what is known
+of a request and which of its items are undecided. It returns a turn (`turn.py`), which keeps what
+is decided: in memory here, and on disk before the answer leaves.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _MAX_QUARANTINED = 10_000  # items; 16 bytes each on disk
 
 @dataclass(slots=True)
 class FromDisk:
-    """What the disk said about one request. None: it was not asked yet."""
+    """What the disk knows about one request. A field is None if the disk was not asked for it."""
 
-    line: Line | None = None  # the longest stored request that this one goes on from
-    siblings: list[Line] | None = None  # requests that may explain the newest answer
-    unreadable: bool = False  # it could not say: go on with what memory knows
+    line: Line | None = None  # to the longest stored request that this one goes on from
+    siblings: list[Line] | None = None  # to requests that may explain the newest answer
+    unreadable: bool = False  # True if it could not be read: memory has to do
 
     def take(self, lines: list[Line]) -> None:
         """Note the answer to the last question."""
@@ -54,7 +55,7 @@ class Stats:
 
 
 class Conversations:
-    """All conversations, in memory and on disk. Not thread-safe: one loop calls it."""
+    """All conversations, in memory and on disk. Only one event loop may call it."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Conversations:
         memory: int = DEFAULT_MEMORY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`directory` None keeps decisions in memory only; `memory` is in bytes."""
+        """With `directory` None, decisions are kept in memory only. `memory` is in bytes."""
         self._directory = directory
         self._clock = clock
         self._branches = Branches(memory)
@@ -82,21 +83,21 @@ class Conversations:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that the decisions take, roughly."""
+        """Roughly how many bytes of memory the decisions take."""
         return self._branches.bytes
 
     @property
     def evicted(self) -> int:
-        """Branches evicted from memory since start."""
+        """How many branches were evicted from memory since the start."""
         return self._branches.evicted
 
     def begin(
         self, request: Request, prefixes: Prefixes, disk: FromDisk
     ) -> Turn | Future[list[Line]]:
-        """What is known of a request; or a future, when only the disk can tell.
+        """Find what is known of a request. Returns a future if only the disk can tell.
 
-        The future's result goes into `disk`, and `begin` is called again: nothing that happened
-        meanwhile is missed, because each time it starts from what memory holds then.
+        The caller waits for the future, puts its result into `disk`, and calls `begin` again. Each
+        call starts from what memory holds then, so nothing that happens meanwhile is missed.
         """
         branch, shared = self._find(prefixes, disk)
         if self._store and disk.line is None and not disk.unreadable:
@@ -119,16 +120,16 @@ class Conversations:
         return self._turn(request, prefixes, found, disk)
 
     def keep(self, turn: Turn, decided: Mapping[int, Form]) -> Future[None] | None:
-        """Keep a turn's decisions. A future when they go to disk."""
+        """Keep a turn's decisions. Returns a future if they are written to disk."""
         length = len(turn.request)
         if turn.origin and turn.delivery.arrived is False:
-            return None  # a new view of history that nobody got is none
+            return None  # a rewrite of history that nobody got
         branch = turn.kept_in = self._branch_of(turn, length)
         branch.asked_at = self._clock()
         if turn.delivery.arrived is False:
             branch.lost.add(length)
         elif turn.status is not Status.REPEATED:
-            # An answer to the same request may have arrived before; this one has not, yet.
+            # If it is the same request again, an answer to it may have arrived before.
             branch.under_way[length] = turn.delivery
         turn.changes = branch.changes
         if branch.name == turn.name:
@@ -158,17 +159,17 @@ class Conversations:
             return
         branch.under_way.pop(length, None)
         if arrived and length not in branch.lost:
-            return  # as the record on disk has it already
+            return  # the record on disk says so already
         if arrived:  # an earlier answer to the same request was lost
             branch.lost.discard(length)
         else:
             branch.lost.add(length)
-            self._branches.touch(branch)  # it may have been evicted, and read back as arrived
+            self._branches.touch(branch)  # if it was evicted, it must not be read back as arrived
         if self._store and length in branch.stored:
             self._store.mark(turn.prefix, arrived=arrived)
 
     def is_quarantined(self, digest: bytes) -> bool:
-        """True if an item once killed or outlived a worker."""
+        """True if an item once cost a worker its life."""
         return digest in self._quarantined
 
     def quarantine(self, digests: Sequence[bytes]) -> None:
@@ -181,12 +182,12 @@ class Conversations:
             self._quarantined.popitem(last=False)
 
     def sweep(self) -> None:
-        """Forget what is too old or too much on disk. Takes its time: for a thread of its own."""
+        """Delete what is too old or too much on disk. It takes long, so it needs its own thread."""
         if self._store:
             sweep(self._store)
 
     def close(self) -> None:
-        """Make everything durable."""
+        """Write what is still to be written, and close the disk's store."""
         if self._store:
             self._store.close()
 
@@ -204,7 +205,7 @@ class Conversations:
         return turn
 
     def _find(self, prefixes: Prefixes, disk: FromDisk) -> tuple[Branch | None, int]:
-        """The branch that shares most with the request, and how many items that is."""
+        """The branch that has most in common with the request, and how many items that is."""
         branch = self._branches.find(prefixes)
         shared = branch.shared(prefixes.joined) if branch else 0
         reached = branch.request_within(shared) if branch else 0
@@ -214,13 +215,13 @@ class Conversations:
         return branch, shared
 
     def _forget(self, turn: Turn, branch: Branch) -> None:
-        """A new view of history did not arrive: the old one is what the provider has."""
+        """Forget a rewrite of history that did not arrive: the provider has the old forms."""
         self._branches.drop(branch)
         if self._store and len(turn.request) in branch.stored:
             self._store.delete(turn.prefix)
 
     def _load(self, line: Line) -> Branch | None:
-        """Take a line in that was read from disk, unless memory has it already."""
+        """Add a line that was read from disk to memory, unless it is there already."""
         prefix = line[-1].chain
         known = self._branches.of(prefix)
         if known is not None:
@@ -228,7 +229,7 @@ class Conversations:
         branch = Branch()
         for record in line:
             if record.length * DIGEST_BYTES != len(branch.digests) + len(record.digests):
-                return None  # its start was swept away: nothing certain is known of it
+                return None  # the sweep has deleted its start, so its forms are not certain
             branch.append(record.digests, record.forms)
             branch.stored.append(record.length)
             branch.family = record.family
@@ -246,7 +247,10 @@ class Conversations:
         shared: int,
         disk: FromDisk,
     ) -> Branch | Future[list[Line]] | None:
-        """The branch that explains the newest answer by edits; a future to ask the disk for it."""
+        """Find the branch that the newest answer was made from, if the client edited items of it.
+
+        Returns a future if only the disk can tell.
+        """
         for one in self._branches.family(branch):
             if explains(one, request, prefixes, shared):
                 return one
@@ -259,11 +263,11 @@ class Conversations:
         return next((one for one in loaded if explains(one, request, prefixes, shared)), None)
 
     def _branch_of(self, turn: Turn, length: int) -> Branch:
-        """The branch that a turn is kept in: the end of its own, inside it, or a new one."""
+        """The branch to keep a turn in: the one that it goes on from, or a new one."""
         branch = turn.branch
         if branch is not None and turn.shared == length:
             if branch.request_within(length) != length:
-                # What comes next may be another answer than the one that the branch goes on with.
+                # The next answer may be another one than the branch goes on with.
                 branch.insert(length)
                 self._branches.add_root(branch, turn.prefix)
             return branch
@@ -280,7 +284,8 @@ class Conversations:
     def _new_branch(self, turn: Turn, added: bytes, own: dict[int, Form]) -> Branch:
         new = turn.branch.split(turn.shared) if turn.branch else Branch()
         if not new.forms:
-            # Nothing on disk needs to be shared, and what shares nothing ages by itself.
+            # Without forms it needs no earlier records on disk, so it is a conversation of its own
+            # there, which the sweep can delete by itself.
             new.stored, new.family = array("I"), b""
         if turn.name not in self._branches:
             new.name = turn.name
@@ -295,7 +300,7 @@ class Conversations:
         return new
 
     def _keep_findable(self, old: Branch, request: Request) -> None:
-        """Requests that went on along an old view must not find the new one instead."""
+        """Let requests that go on along the old forms still find these, not the rewritten ones."""
         for length in old.requests:
             if length > len(request):
                 joined = bytes(old.digests[: length * DIGEST_BYTES])
@@ -303,7 +308,7 @@ class Conversations:
 
 
 def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
-    """What goes to disk of a turn: all that came after the last stored one on its branch."""
+    """What is written to disk of a turn: all after the last stored turn of its branch."""
     before = [stored for stored in branch.stored if stored < length]
     parent = before[-1] if before else 0
     return Record(

@@ -1,4 +1,4 @@
-"""The names of a request's prefixes, by which a conversation is found again."""
+"""The names of a request's prefixes. A conversation is found again by them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class Request:
     """The part of a hook call that decides which conversation it continues.
 
     `scope` separates what must not share forms (callers, body shapes, modes). `digests` and
-    `by_model` have one entry an item: its name, and whether the model made it.
+    `by_model` have an entry for each item: its name, and True if the model made it.
     """
 
     scope: bytes
     digests: Sequence[bytes]
     by_model: Sequence[bool]
-    has_prefix_cache: bool = True  # False: nothing at the provider depends on old items
-    thinks_after: Callable[[int], bool] = lambda _: True  # a thinking block at or after an item
+    has_prefix_cache: bool = True  # False if nothing at the provider depends on old items
+    thinks_after: Callable[[int], bool] = lambda _: True  # is thinking at or after this item?
 
     def __len__(self) -> int:
         return len(self.digests)
 
     @property
     def newest_answer(self) -> int:
-        """Where the model's newest answer begins: the length of the request that it answers.
+        """The index where the model's newest answer begins, which is the length of its request.
 
-        0 when the conversation has no answer yet.
+        0 if the conversation has no answer yet.
         """
         at = len(self.by_model)
         while at and not self.by_model[at - 1]:
@@ -43,7 +43,7 @@ class Request:
 class Prefixes:
     """The names of one request's prefixes: BLAKE2b over the scope and the digests of the items.
 
-    Only where a request can have ended, because only there anything is ever recorded.
+    Only prefixes that can have been a request have one, because nothing else is ever recorded.
     """
 
     def __init__(self, request: Request) -> None:
@@ -73,7 +73,7 @@ class Prefixes:
         return known
 
     def longest_first(self) -> Iterator[tuple[int, bytes]]:
-        """Every (length, name) at which a request can have ended, the whole request first."""
+        """Each prefix that can have been a request, as (length, name); the whole request first."""
         return iter(sorted(self._at.items(), reverse=True))
 
     def longer_than(self, length: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What a request is to what is known of its conversation: the table of the law of forms.
+"""How a request relates to what is known of its conversation: the table of the law of forms.
 
 | what the request shares with its branch | status | forms replayed | may be decided |
 |---|---|---|---|
@@ -24,14 +24,14 @@ from tsheadroom.conversations.prefixes import Prefixes, Request
 
 
 class Status(StrEnum):
-    """What a request is to what is known."""
+    """How a request relates to what is known."""
 
-    NEW = "new"  # nothing known, and no answer yet: a conversation begins
-    CONTINUED = "continued"
+    NEW = "new"  # nothing is known, and there is no answer yet: a conversation begins
+    CONTINUED = "continued"  # it goes on from what was forwarded
     REPEATED = "repeated"  # the same request again
     EDITED = "edited"  # the client changed an item that had been forwarded
-    GAP = "gap"  # answers whose requests went past this daemon, or whose forms got lost
-    UNKNOWN = "unknown"  # begun before this daemon, or forgotten
+    GAP = "gap"  # the model's last answer was made from the originals
+    UNKNOWN = "unknown"  # the conversation is older than this daemon, or was forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class Recognised:
     """One row's answer. Indexes are of the request's items."""
 
     status: Status
-    branch: Branch | None = None  # that the request goes on from
-    shared: int = 0  # leading items that it shares with the branch
+    branch: Branch | None = None  # the request goes on from this one
+    shared: int = 0  # how many first items it has in common with the branch
     forms: Mapping[int, Form] = field(default_factory=dict)  # in force
     undecided: tuple[int, ...] = ()  # items that may get a form now
-    intact: int = 0  # leading items that the provider has seen as they are forwarded now
-    must_store: bool = False  # a decision to leave alone that has to outlive this process
+    intact: int = 0  # how many first items the provider has seen as they are forwarded now
+    must_store: bool = False  # True if the turn has to be on disk even without forms
 
 
 def recognise(request: Request, branch: Branch | None, shared: int) -> Recognised | None:
-    """The first four rows; None when the branch does not explain the newest answer by itself.
+    """Apply the first three rows; None if the newest answer was not made from this branch.
 
-    Then a sibling may (`edited`), or it is a `gap`.
+    Then it was made from a sibling (`edited`), or the request is a `gap`.
     """
     newest = request.newest_answer
     if branch is None or not shared:
@@ -63,7 +63,7 @@ def recognise(request: Request, branch: Branch | None, shared: int) -> Recognise
 
 
 def unknown(request: Request) -> Recognised:
-    """Nothing is known: old items went out as the client sent them, and stay so."""
+    """Nothing is known. Old items went out as the client sent them, and stay so."""
     newest = request.newest_answer
     return Recognised(
         Status.UNKNOWN if newest else Status.NEW,
@@ -73,7 +73,7 @@ def unknown(request: Request) -> Recognised:
 
 
 def repeated(request: Request, branch: Branch) -> Recognised:
-    """The same request again gets the same bytes again."""
+    """It is the same request again, and gets the same bytes again."""
     length = len(request)
     forms = _forms_within(branch, length)
     return Recognised(Status.REPEATED, branch, length, forms, intact=length)
@@ -93,9 +93,9 @@ def continued(request: Request, branch: Branch, shared: int) -> Recognised:
 
 
 def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
-    """The client changed an item itself: the provider's prefix ends there whatever we do.
+    """The client changed an item itself. The provider's prefix ends there, whatever we do.
 
-    What follows may be decided anew, unless thinking there still binds what stands before it.
+    What follows may be decided again, unless thinking there is still bound to what comes before.
     """
     shared = branch.shared(prefixes.joined)
     binding = request.has_prefix_cache and request.thinks_after(shared)
@@ -111,9 +111,9 @@ def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
 
 
 def gap(request: Request, branch: Branch) -> Recognised:
-    """The originals went out instead of forms: they are the newest view, so forms end here.
+    """The originals went out instead of forms. They are what the provider saw last, and stay.
 
-    If the branch has forms on disk, the gap must be there as well: a restart would find them.
+    If the branch has forms, the gap must be on disk as well, or a restart would use these again.
     """
     newest = request.newest_answer
     return Recognised(
@@ -127,22 +127,22 @@ def gap(request: Request, branch: Branch) -> Recognised:
 def made_from_our_view(branch: Branch, shared: int, newest: int) -> bool:
     """True if the model's last answer was made from what was forwarded along this branch.
 
-    A branch that holds the answer itself was forwarded with it, as it is: whatever happened since
-    to a repetition of the answered request, the answer was made from this view.
+    A branch that holds the answer itself has been forwarded with the answer in it. Then the answer
+    was made from this view, even if a repetition of its request was lost later.
     """
     return shared > newest or (shared == newest and branch.answered(newest))
 
 
 def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) -> bool:
-    """True if this branch led to the newest answer, and only edited items tell them apart.
+    """True if the newest answer was made from this branch, and the client edited items of it.
 
-    `shared` are the items that the request shares with the branch that it was found by.
+    `shared` is how many first items the request has in common with the branch it was found by.
     """
     newest = request.newest_answer
     common = branch.shared(prefixes.joined)
     if not branch.answered(newest) or not len(branch) > common >= shared:
         return False
-    # Where an answer differs it was another one, and made from another branch.
+    # If an answer is different, it was made from another branch.
     same_answer = len(branch) <= newest or branch.holds(newest, request.digests[newest])
     return same_answer and not request.by_model[common]
 

@@ -2,9 +2,9 @@
 
     BEGUN -> DECIDED -> ARRIVED or LOST
 
-A turn counts as lost until `arrived` is said: Aperture then forwarded the originals, and the
-model's next answer is made from these. So an exception, a hang-up or a defect of ours can end a
-turn anywhere, before or after the disk is done, and the conversation goes on rightly.
+A turn counts as lost until `arrived` is called. If it is lost, Aperture forwarded the originals,
+and the model's next answer is made from these. An exception, a hang-up or a defect of ours may end
+a turn at any point, before or after the disk is done; it is lost then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tsheadroom.conversations.recognise import Recognised, Status
 
 
 class State(Enum):
-    """Where a turn is on its way."""
+    """How far a turn has come."""
 
     BEGUN = "begun"
     DECIDED = "decided"
@@ -33,20 +33,20 @@ class Keeper(Protocol):
     """The part of the ledger that keeps what a turn decides. Implemented by `Conversations`."""
 
     def keep(self, turn: Turn, decided: Mapping[int, Form]) -> Future[None] | None:
-        """Keep it in memory and on disk; a future of the writing, None where none is needed."""
+        """Keep it in memory and on disk. Returns a future if it is written to disk."""
 
     def keep_without(self, turn: Turn) -> None:
-        """Write a kept turn anew after its decision was taken back."""
+        """Write a kept turn again, because its decision was taken back."""
 
     def keep_end(self, turn: Turn, branch: Branch, *, arrived: bool) -> None:
-        """Keep on disk, and in memory, how a kept turn's answer ended."""
+        """Note in memory and on disk how a kept turn's answer ended."""
 
 
 class Turn:
-    """One request; the only owner of its end.
+    """One request. Only the turn itself says how its answer ended.
 
     `forms` are those in force: what the provider gets instead of the client's own texts.
-    `undecided` are the items that may get a form now. Both by the item's index.
+    `undecided` are the items that may get a form now. Both are by the item's index.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Turn:
         held_by: Branch | None,
         idle_s: float | None,
     ) -> None:
-        """`held_by` is the branch whose end a worker may hold; None for a new conversation.
+        """`held_by` is the branch that a worker may hold; None for a new conversation.
 
-        `idle_s` are seconds since the conversation was last forwarded; None: not known.
+        `idle_s` are seconds since the conversation was last forwarded; None if that is not known.
         """
         self.request = request
         self.prefixes = prefixes
@@ -73,12 +73,12 @@ class Turn:
         self.must_store = found.must_store
         self.idle_s = idle_s
         line = held_by or Branch()
-        self.name = line.name  # of the conversation, at the workers
-        self.held = line.held  # items that a worker holds, under the name `held_prefix`
-        self.held_prefix = line.held_prefix
-        self.origin: Branch | None = None  # whose view was left for a new one
+        self.name = line.name  # workers know the conversation by this name
+        self.held = line.held  # how many items a worker holds
+        self.held_prefix = line.held_prefix  # and their chain, as that worker names it
+        self.origin: Branch | None = None  # the branch whose forms a rewrite replaced
         self.kept_in: Branch | None = None
-        self.changes = 0  # of the branch, when this turn was kept in it
+        self.changes = 0  # the branch's count of changes, when this turn was kept in it
         self.delivery = Delivery()
         self._keeper = keeper
         self._known_forms = dict(found.forms)
@@ -90,20 +90,20 @@ class Turn:
 
     @property
     def state(self) -> State:
-        """Where it is on its way."""
+        """How far it has come."""
         if self.delivery.arrived is not None:
             return State.ARRIVED if self.delivery.arrived else State.LOST
         return State.DECIDED if self.kept_in else State.BEGUN
 
     def give_up_forms(self) -> None:
-        """Go on with the originals, on a branch of their own."""
+        """Go on with the originals, on a new branch."""
         self.forms, self.branch, self.shared = {}, None, 0
 
     def rewrite(self, forms: Mapping[int, Form], first: int) -> None:
         """Forward known items in these new forms from now on; `first` is the first one changed.
 
-        It is a view of its own, with all that it shares: answers to come are made from it, while
-        the earlier ones, should the client go back to them, were made from the old one.
+        The turn starts a new branch. Answers to come are made from the new forms. The earlier ones
+        were made from the old forms, and the client may go back to them.
         """
         self.forms.update(forms)
         self.intact = first
@@ -112,17 +112,17 @@ class Turn:
         self.must_store = True
 
     def decide(self, forms: Mapping[int, Form]) -> Future[None] | None:
-        """Decide the forms of the undecided items; those without one are left alone for good.
+        """Decide the forms of the undecided items. Those without a form are left alone for good.
 
-        A future where the decision goes to disk: it is durable when the future is done.
+        Returns a future if the decision is written to disk. It is durable when the future is done.
         """
         self.forms.update(forms)
         return self._keeper.keep(self, forms)
 
     def take_back(self) -> None:
-        """The decision could not be stored in time, so it is not made: new items are left alone.
+        """Take the decision back, because it was not stored in time. New items are left alone.
 
-        If another request was forwarded with these forms meanwhile, they stand.
+        If another request was forwarded with these forms meanwhile, they stay.
         """
         branch = self.kept_in
         if branch is None or self.forms == self._known_forms or branch.changes != self.changes:
@@ -133,13 +133,13 @@ class Turn:
         self._keeper.keep_without(self)
 
     def arrived(self) -> None:
-        """The whole answer was handed to the caller."""
+        """Note that the caller took the whole answer."""
         self._end(arrived=True)
 
     def lost(self) -> None:
-        """The caller did not get the whole answer, so Aperture forwarded the originals.
+        """Note that the caller did not get the whole answer, so Aperture forwarded the originals.
 
-        May be said before the turn is decided: the order of the two does not matter.
+        This may be called before the turn is decided, or after.
         """
         self._end(arrived=False)
 

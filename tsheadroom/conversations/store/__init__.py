@@ -1,8 +1,8 @@
-"""Decisions on disk: what is kept of a turn, and what a store has to offer.
+"""Decisions on disk: what is kept of a turn.
 
-A record is named by the prefix of its request, written once, and never changed but for the mark
-whether its answer arrived. Readings and writings are futures of the store's own threads, so that
-no disk ever holds up the event loop.
+A record has the name of its request's prefix. It is written once, and after that only the mark
+about its answer's arrival changes. The store reads and writes in threads of its own and returns
+futures, so that the event loop never waits for the disk.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class StoreError(TsheadroomError):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One turn. `chain` names its request, `parent` the stored turn that it went on from.
+    """One turn. `chain` is the name of its request, `parent` that of the turn it went on from.
 
-    `digests` and `forms` are of the items from the end of `parent` on; `length` counts all items.
-    The names are those of the columns on disk.
+    `digests` and `forms` are of the items after those of `parent`; `length` counts all items.
+    `delivered` is False if the answer was lost. The fields are named as the columns on disk.
     """
 
     chain: bytes

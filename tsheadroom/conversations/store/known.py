@@ -1,8 +1,8 @@
-"""Which prefixes may be on disk: a Bloom filter, so that a usual turn needs no reading at all.
+"""Which prefixes may be on disk: a Bloom filter, so that most turns need not ask the disk.
 
-A turn is nearly always new to the disk, and finding that out by a query costs a tenth of a
-millisecond and two switches of threads. "No" is certain; "perhaps" is wrong once in some hundred
-times, and then the disk is asked.
+Nearly every turn is new to the disk. To find that out by a query costs a tenth of a millisecond and
+two switches of threads. The filter's "no" is certain. Its "perhaps" is wrong once in some hundred
+times; then the disk is asked for nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _LEAST = 1 << 14  # prefixes: 32 KiB
 
 
 class KnownPrefixes:
-    """A set of names of 16 random bytes that may hold a little more than was put in."""
+    """A set of names of 16 random bytes. It may claim to hold one that was never added."""
 
     def __init__(self, expected: int) -> None:
-        """Room for twice the `expected` number of names."""
+        """Make room for twice the `expected` number of names."""
         wanted = 2 * max(expected, _LEAST) * _BITS_EACH
         self._mask = (1 << wanted.bit_length()) - 1
         self._bits = bytearray((self._mask + 1) >> 3)
@@ -27,11 +27,11 @@ class KnownPrefixes:
 
     @property
     def full(self) -> bool:
-        """True when so much was added that it is wrong too often."""
+        """True if so many were added that it is wrong too often."""
         return self._room <= 0
 
     def add(self, name: bytes) -> None:
-        """Put a name in."""
+        """Add a name."""
         bits, mask = self._bits, self._mask
         for word in _PROBES.unpack(name):
             bit = word & mask
@@ -39,11 +39,11 @@ class KnownPrefixes:
         self._room -= 1
 
     def update(self, names: Iterable[bytes]) -> None:
-        """Put several names in."""
+        """Add several names."""
         for name in names:
             self.add(name)
 
     def may_hold(self, name: bytes) -> bool:
-        """False if the name was certainly never put in."""
+        """False if the name was certainly never added."""
         bits, mask = self._bits, self._mask
         return all(bits[(word & mask) >> 3] >> (word & 7) & 1 for word in _PROBES.unpack(name))

@@ -1,8 +1,8 @@
 """Decisions on disk: one SQLite table of turns, written before an answer leaves.
 
-A turn names its request by the chain of its items and says what it adds to an earlier turn: digests
-and forms. The forms in force at a turn are found by walking up. All writes go through one thread,
-which commits whatever has gathered since its last commit at once.
+A turn has the name of its request's prefix, and says what it adds to an earlier turn: digests and
+forms. To find the forms in force at a turn, all earlier ones are read, too. All writes go through
+one thread, which commits together what has gathered since its last commit.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ FILE_NAME = "conversations.sqlite3"
 SCHEMA = 1
 _LOOK_ROWS = 1000  # names of turns noted in one go, in some 2 ms
 _LOOK_PAUSE_S = 0.01  # between: the event loop needs the interpreter, too
-_GROUPED = 512  # writes in one transaction at most, so that the first does not wait for ever
+_GROUPED = 512  # writes in one transaction at most, so that the first does not wait too long
 _IN_QUERY = 500  # below SQLite's bound on host parameters
 _BUSY_MS = 5000
 _LEVEL = 3  # zstd's default: forms are small and written once
-_EXPLAINING = 4  # requests looked at to explain an answer; more than one is an odd coincidence
+_EXPLAINING = 4  # requests that are looked at to explain an answer; nearly always there is one
 
 _TABLES = """
 CREATE TABLE turn (
@@ -75,7 +75,7 @@ _Write = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Change:
-    """What becomes of a stored turn; None: it is deleted."""
+    """Makes of a stored turn what it is to be; None if it is to be deleted."""
 
     apply: Callable[[Record], Record | None]
 
@@ -84,12 +84,12 @@ class SqliteStore:
     """The table, in one directory. One thread reads and one writes; callers get futures."""
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Open or create it. Raises StoreError with a sentence."""
+        """Open the file, or create it. Raises StoreError."""
         self._path = directory / FILE_NAME
         self.clock = clock
         self._reader = self._open()
-        # Changes to turns that are on disk, by prefix, until they are written: nobody waits for
-        # these, so a reader may come before them.
+        # Changes to turns that are on disk, by prefix, until they are written. Nobody waits for
+        # these, so a reader may come first, and has to apply them itself.
         self._changes: dict[bytes, list[_Change]] = {}
         self._lock = threading.Lock()  # of the changes, and of the queue's end
         self._closed = False
@@ -97,8 +97,8 @@ class SqliteStore:
         self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
         self._thread.start()
-        self._known: KnownPrefixes | None = None  # until the file was looked through
-        self._saved: list[bytes] = []  # since that look began
+        self._known: KnownPrefixes | None = None  # None until all of the file was looked through
+        self._saved: list[bytes] = []  # turns that were saved while it is looked through
         self._looking: Future[KnownPrefixes] | None = self._look_through()
 
     def may_hold(self, chain: bytes) -> bool:
@@ -108,14 +108,14 @@ class SqliteStore:
         return self._known is None or self._known.may_hold(chain)
 
     def _look_through(self) -> Future[KnownPrefixes]:
-        """Note every turn that is on disk, in a thread of its own and in small slices."""
+        """Start to note every turn that is on disk, in a thread of its own and in small slices."""
         looker = ThreadPoolExecutor(1, thread_name_prefix="decisions-look")
         looking = looker.submit(self._all_known)
         looker.shutdown(wait=False)
         return looking
 
     def _all_known(self) -> KnownPrefixes:
-        self._submit("SELECT 1", ()).result()  # what was saved before is in the file then
+        self._submit("SELECT 1", ()).result()  # then all that was saved before is in the file
         with contextlib.closing(self._connect()) as connection:
             count = connection.execute("SELECT count(*) FROM turn").fetchone()[0]
             known = KnownPrefixes(count)
@@ -143,16 +143,17 @@ class SqliteStore:
                 self._looking = self._look_through()
 
     def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
-        """The line that ends in the longest known turn among these chains; none if none is known.
+        """Read the line to the longest known turn among these; an empty list if none is known.
 
-        Like every reading it fails with StoreError when the file cannot be read.
+        The future fails with StoreError if the file cannot be read.
         """
         return self._reads.submit(self._read, self._longest, chains)
 
     def siblings(self, chain: bytes, length: int) -> Future[list[Line]]:
-        """Lines to delivered requests of this length that went on from the turn named `chain`.
+        """Read the lines to requests of this length that went on from the turn named `chain`.
 
-        Where one is known to have gone on, that next request stands for it: it holds the answer.
+        Only requests whose answer arrived count. If a later request went on from one of them, the
+        line ends in that one, because it holds the answer.
         """
         return self._reads.submit(self._read, self._siblings, chain, length)
 
@@ -183,8 +184,8 @@ class SqliteStore:
 
     def _line(self, chain: bytes) -> Line:
         """The turns from the conversation's start to this one."""
-        # Changes are looked at before and after: one that is written, and so forgotten, while the
-        # rows are read stands in one of the two.
+        # Changes are looked at before and after. A change that is written while the rows are read
+        # is forgotten then, but it was still there before.
         before = self._unwritten()
         rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
         changes = before | self._unwritten()
@@ -202,11 +203,11 @@ class SqliteStore:
             return {chain: list(changes) for chain, changes in self._changes.items()}
 
     def quarantined(self) -> list[bytes]:
-        """Digests of items that killed or outlived a worker, the newest last."""
+        """Digests of items that cost a worker its life, the newest last."""
         return [row[0] for row in self._reader.execute("SELECT digest FROM costly ORDER BY at")]
 
     def save(self, record: Record) -> Future[None]:
-        """Write a turn; the future is done when it is durable."""
+        """Write a turn. It is durable when the future is done."""
         self._note(record.chain)
         return self._submit(*self._insert(record))
 
@@ -222,18 +223,20 @@ class SqliteStore:
         )  # fmt: skip
 
     def mark(self, chain: bytes, *, arrived: bool) -> None:
-        """Note whether a turn's answer arrived. Like `save_again` and `delete` it counts at once
-        for whoever reads, and is on disk soon."""
+        """Note how a turn's answer ended.
+
+        Like `save_again` and `delete`, this counts at once for whoever reads, and is on disk soon.
+        """
         change = _Change(lambda record: msgspec.structs.replace(record, delivered=arrived))
         self._change(chain, change, "UPDATE turn SET delivered = ? WHERE chain = ?",
                      (arrived, chain))  # fmt: skip
 
     def save_again(self, record: Record) -> None:
-        """Write a turn anew whose decision was taken back."""
+        """Write a turn again, because its decision was taken back."""
         self._change(record.chain, _Change(lambda _: record), *self._insert(record))
 
     def delete(self, chain: bytes) -> None:
-        """Forget a turn that nothing builds on."""
+        """Delete a turn that no other turn goes on from."""
         gone = _Change(lambda _: None)
         self._change(chain, gone, "DELETE FROM turn WHERE chain = ?", (chain,))
 
@@ -243,7 +246,7 @@ class SqliteStore:
         self._submit(sql, values).add_done_callback(lambda _: self._written(chain, change))
 
     def _written(self, chain: bytes, change: _Change) -> None:
-        """The writer's thread calls this, while the loop may change the same turn again."""
+        """Forget a change that is on disk. The writer's thread calls this, so it needs the lock."""
         with self._lock:
             changes = self._changes[chain]
             changes.remove(change)
@@ -251,19 +254,19 @@ class SqliteStore:
                 del self._changes[chain]
 
     def quarantine(self, digest: bytes) -> Future[None]:
-        """Note an item that must not be processed again."""
+        """Note an item that must not be given to a worker again."""
         return self._submit(
             "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
         )
 
     def release_quarantined(self, before: float) -> Future[None]:
-        """Give items another chance that cost a worker before this time (seconds since 1970)."""
+        """Forget which items cost a worker its life before this time (seconds since 1970)."""
         return self._submit("DELETE FROM costly WHERE at < ?", (int(before),))
 
     def forget(self, family: bytes, last: int, limit: int) -> Future[None]:
         """Delete up to `limit` turns of a conversation that has not gone on since `last`.
 
-        The latest go first: what is left of it is a conversation with an earlier end.
+        The latest go first. What is left is then still a conversation, with an earlier end.
         """
         return self._submit(
             "DELETE FROM turn WHERE chain IN (SELECT chain FROM turn WHERE family = ?1"
@@ -272,10 +275,10 @@ class SqliteStore:
         )
 
     def families(self, slice_: int) -> Iterator[tuple[bytes, int, int]]:
-        """Every conversation: its name, when it went on last, its number of turns.
+        """Yield for each conversation its name, when it went on last, and its number of turns.
 
-        For the caller's own thread. Read in slices from an index, which looks at no turn itself
-        and holds nobody up.
+        This blocks, so it is for a thread of the caller's. It reads an index in slices, without the
+        turns themselves, and so nobody has to wait.
         """
         after = b""
         with contextlib.closing(self._connect()) as connection:
@@ -288,7 +291,7 @@ class SqliteStore:
                 after = found[-1][0]
 
     def size(self) -> int:
-        """Bytes of the file that are in use. For the caller's own thread."""
+        """Bytes of the file that are in use. This blocks, so it is for a thread of the caller's."""
         with contextlib.closing(self._connect()) as connection:
             pages, free, page = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -297,7 +300,7 @@ class SqliteStore:
         return int((pages - free) * page)
 
     def close(self) -> None:
-        """Write what is queued, fold the log into the file, close."""
+        """Write what is queued, move SQLite's log into the file, and close it."""
         self._reads.shutdown(cancel_futures=True)
         with self._lock:
             self._closed = True
@@ -309,7 +312,7 @@ class SqliteStore:
 
     def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
         future: Future[None] = Future()
-        # From here on nobody can cancel it: a write is not undone because its caller hung up.
+        # From here on nobody can cancel it: if a caller hangs up, its decision is still written.
         future.set_running_or_notify_cancel()
         with self._lock:
             if self._closed:
@@ -320,7 +323,7 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            # Created by hand first: SQLite would use the umask, and forms are people's data.
+            # Created here, because SQLite would use the umask, and forms are people's data.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._path.chmod(0o600)
             with contextlib.closing(self._connect()) as first:
@@ -352,8 +355,9 @@ class SqliteStore:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
-        # A commit survives the death of this process at once; a power cut may take back the last
-        # ones, never half of one. An fsync a turn would cost more than all the rest of it.
+        # After a commit this process may be killed and nothing is lost. A power cut may take back
+        # the last commits, but never half of one. An fsync for each turn would cost more than all
+        # the rest of it.
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
@@ -361,8 +365,8 @@ class SqliteStore:
         connection = self._connect()
         for batch in self._gathered():
             try:
-                # A lone write commits by itself: each statement more is a wait for the loop's
-                # thread to let go of the interpreter.
+                # A single write commits by itself. Each further statement would have to wait until
+                # the event loop's thread lets go of the interpreter.
                 if len(batch) > 1:
                     connection.execute("BEGIN IMMEDIATE")
                 for (sql, values), _ in batch:

@@ -1,7 +1,7 @@
-"""Forgets old decisions on disk, a few at a time, so that no turn ever waits behind it.
+"""Deletes old decisions on disk, a few at a time, so that no turn has to wait for it.
 
-What is too old or too much is looked for in slices of an index, by a thread of its own; only what
-has to go is given to the writer, in transactions of some milliseconds.
+A thread of its own reads an index in slices to find what is too old or too much. The writer gets
+only what has to be deleted, in transactions of some milliseconds.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from tsheadroom.conversations.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 3600.0
-MAX_AGE_S = 30 * 86400  # no provider keeps a prefix, nor a client a session, for longer
-MAX_BYTES = 1 << 30  # about 300,000 turns with forms; keeps a small disk usable
-SPARE = 0.9  # when it is too much, this share of it stays: not a little every hour
+MAX_AGE_S = 30 * 86400  # no provider keeps a prefix for longer, and no client a session
+MAX_BYTES = 1 << 30  # about 300,000 turns with forms; a small disk has room for it
+SPARE = 0.9  # when there is too much, this share of MAX_BYTES stays, so that it lasts for a while
 _SLICE = 500  # conversations looked at in one go, in some milliseconds
 _TURNS_AT_ONCE = 100  # in one transaction
 _OLDEST = 5_000  # conversations that one sweep chooses from, to stay below the size
-_WRITE_SECONDS = 60.0  # a writer that takes longer for a few rows has other troubles
+_WRITE_SECONDS = 60.0  # if the writer takes longer for a few rows, something else is wrong
 
 
 def sweep(store: SqliteStore, *, max_age: float = MAX_AGE_S, max_bytes: int = MAX_BYTES) -> None:
-    """Forget what did not go on for `max_age` seconds, then the oldest beyond `max_bytes`.
+    """Forget conversations that have not gone on for `max_age` seconds, then the oldest ones.
 
-    Blocks until it is done; to be called in a thread. Raises StoreError.
+    The oldest go if the file has more than `max_bytes`. Blocks until it is done, so it is to be
+    called in a thread. Raises StoreError.
     """
     try:
         _sweep(store, int(store.clock() - max_age), max_bytes)
@@ -50,7 +51,7 @@ def _sweep(store: SqliteStore, cutoff: int, max_bytes: int) -> None:
 
 
 def _shrink(store: SqliteStore, wanted: int) -> int:
-    """Forget the conversations that rest for longest, until so many bytes are left."""
+    """Forget the conversations that have rested longest, until `wanted` bytes are left."""
     oldest = heapq.nsmallest(_OLDEST, ((last, f, n) for f, last, n in store.families(_SLICE)))
     for gone, (last, family, turns) in enumerate(oldest):
         if store.size() <= wanted:
