@@ -23,6 +23,7 @@ from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
 from tsheadroom.web.app import make_runner
 from tsheadroom.web.hook import Hook, HookOptions
+from tsheadroom.workers import Job, Reply
 
 ALLOW = b'{"action":"allow"}\n'
 
@@ -36,8 +37,9 @@ class Site:
         self.metrics = Metrics()
         self.lines = io.StringIO()
         self.workers = Workers(shorten)
+        self.turns = Turns(self.ledger, self.workers, deadline=60.0)
         self.hook = Hook(
-            turns=Turns(self.ledger, self.workers, deadline=60.0),
+            turns=self.turns,
             settings=SettingsStore(directory / "config.json"),
             metrics=self.metrics,
             options=HookOptions(self.lines, gzip, True),
@@ -136,6 +138,34 @@ async def test_a_caller_that_left_before_the_answer_did_not_get_it(
     assert site.ended() == (1, 1, 1)
     await site.ask(conversation(2))
     assert site.count("tsheadroom_events_total", event="turn_gap") == 1
+
+
+async def test_a_call_whose_caller_left_has_the_figures_of_its_worker(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recorded when its decision has ended, not when the caller hung up."""
+    loop = asyncio.get_running_loop()
+    replies: list[asyncio.Future[Reply]] = []
+
+    def submit(job: Job) -> asyncio.Future[Reply]:
+        replies.append(loop.create_future())
+        return replies[-1]
+
+    monkeypatch.setattr(site.workers, "submit", submit)
+    body = conversation(1)
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(body) + body)
+    async with asyncio.timeout(60):
+        while not replies:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+    sock.close()
+    await site.quiet()
+    assert site.ended() == (0, 0, 0)
+    replies[0].set_result(Reply(slot=3, elapsed_ms=7.0, notes={"folds_off": 1}))
+    await site.turns.close()
+    assert site.ended() == (1, 1, 1)
+    assert " worker_ms=7 slot=3 " in site.lines.getvalue()
+    assert site.count("tsheadroom_events_total", event="folds_off") == 1
 
 
 @pytest.mark.parametrize("fails", ["encode_gzip", "accepts_gzip"])

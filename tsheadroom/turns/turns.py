@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -33,6 +32,7 @@ from tsheadroom.turns.question import Question
 from tsheadroom.turns.rewrites import rewrite
 from tsheadroom.turns.rules import Rules
 from tsheadroom.turns.splice import Spliced, spliced
+from tsheadroom.turns.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +85,7 @@ class OpenTurn:
         self._arrived = False
         # True if another call with the same request decides, and has not done so by our deadline.
         self._decided_elsewhere = False
-        # What came of each step, for the figures only: nothing below is read to decide anything.
-        self._outcome = Outcome.PASSTHROUGH
-        self._labels = ("", "")  # provider and model
-        self._call: HookCall | None = None
-        self._asked = Asked()
-        self._spliced = Spliced()
-        self._events: Counter[Event] = Counter()
-        self._wait_ms = 0.0
+        self._tally = Tally()
         self._deciding: asyncio.Task[Asked] | None = None
 
     def __enter__(self) -> Self:
@@ -118,12 +111,12 @@ class OpenTurn:
         try:
             entry = await self._enter_gate()
         except TimeoutError:
-            self._outcome = Outcome.ERROR
+            self._tally.outcome = Outcome.ERROR
             return self._allow(Event.OVERLOADED)
         try:
             return await self._answer(entry)
         except CallError as why:
-            self._outcome = Outcome.PASSTHROUGH
+            self._tally.outcome = Outcome.PASSTHROUGH
             log.warning("request passed through: %s", why)
             return ALLOW
         finally:
@@ -133,7 +126,7 @@ class OpenTurn:
         called, digests = await offload(len(self._body), _take_apart, self._body)
         if self._is_bill(called, digests) or digests is None or isinstance(called, Envelope):
             return ALLOW
-        self._describe(called)
+        self._tally.describe(called)
         rules = Rules.of(called, digests, self._settings)
         if rules.passed_by:
             return self._allow(rules.passed_by)
@@ -141,7 +134,7 @@ class OpenTurn:
         _check_new_text(called, digests, turn)
         if not self._decided_elsewhere:
             await self._decide(Items(called, digests), turn, rules, entry)
-        done = self._spliced = await offload(
+        done = self._tally.spliced = await offload(
             len(self._body), spliced, called, digests, turn, observe=rules.observe
         )
         self._account_for(called, turn, rules, done)
@@ -152,16 +145,16 @@ class OpenTurn:
         try:
             return await self._turns.gate.enter(self._turns.deadline)
         finally:
-            self._wait_ms += (self._loop.time() - started) * 1e3
+            self._tally.gate_ms = (self._loop.time() - started) * 1e3
 
     def _is_bill(self, called: HookCall | Envelope, digests: Digests | None) -> bool:
         """If this is an event about an answered request, count its bill, and return True."""
         account = self._turns.account
         if account.is_bill(called.metadata, has_body=digests is not None):
-            self._labels = called.metadata.provider or "", called.model
-            self._events[Event.BILL] = 1
+            self._tally.name(called)
+            self._tally.note(Event.BILL)
             if not account.billed(called):
-                self._events[Event.BILL_REPEATED] = 1
+                self._tally.note(Event.BILL_REPEATED)
             return True
         if digests is None:
             log.warning("request passed through: it holds no conversation that is understood")
@@ -184,7 +177,7 @@ class OpenTurn:
                 async with asyncio.timeout_at(self._until):
                     await asyncio.shield(other)
             except TimeoutError:
-                self._decided_elsewhere, self._outcome = True, Outcome.ERROR
+                self._decided_elsewhere, self._tally.outcome = True, Outcome.ERROR
                 return turn
 
     async def _recognise(self, request: Request, prefixes: Prefixes, entry: Entry) -> Turn:
@@ -200,33 +193,33 @@ class OpenTurn:
                     disk.take(await asyncio.wrap_future(turn))
             except (StoreError, TimeoutError) as error:
                 disk.unreadable = True
-                self._events[Event.HISTORY_UNREADABLE] = 1
+                self._tally.note(Event.HISTORY_UNREADABLE)
                 log.error("going on with what memory knows err=%s", str(error) or "deadline")
 
     async def _decide(self, items: Items, turn: Turn, rules: Rules, entry: Entry) -> None:
         """Decide the forms of the undecided items, and keep the decision."""
         if rules.left_alone:
-            self._events[rules.left_alone] = 1
+            self._tally.note(rules.left_alone)
             turn.undecided = []
         if not rules.is_turn:
             return  # it looks at what is known, and nothing of it is kept
-        self._events[Event(f"turn_{turn.status}")] = 1
+        self._tally.note(Event(f"turn_{turn.status}"))
         quarantined = self._turns.conversations.is_quarantined
         turn.undecided = [i for i in turn.undecided if not quarantined(turn.request.digests[i])]
         if rules.drain and turn.status is Status.EDITED:
             turn.give_up_forms()  # the provider's prefix is gone anyway
         if rules.rewrite and (views := rewrite(turn, items, rules.rewrite)):
-            self._events[Event.REWRITES] = 1
-            self._events[Event.REWRITTEN_VIEWS] = views
+            self._tally.note(Event.REWRITES)
+            self._tally.note(Event.REWRITTEN_VIEWS, views)
         entry.leave()
         question = Question(items, turn, rules.for_workers)
         if not question.candidates:
-            await self._keep(turn, self._asked)
+            await self._keep(turn, self._tally.asked)
             return
         # A task of its own: a caller that hangs up does not undo a decision.
         self._deciding = asyncio.create_task(self._ask_and_keep(turn, question))
         self._turns.share(turn.prefix, self._deciding)
-        self._asked = await asyncio.shield(self._deciding)
+        self._tally.asked = await asyncio.shield(self._deciding)
 
     async def _ask_and_keep(self, turn: Turn, question: Question) -> Asked:
         turns = self._turns
@@ -264,56 +257,31 @@ class OpenTurn:
         )
 
     def _allow(self, why: Event) -> bytes:
-        self._events[why] = 1
+        self._tally.note(why)
         return ALLOW
-
-    def _describe(self, call: HookCall) -> None:
-        self._call, self._outcome = call, Outcome.NOOP
-        self._labels = call.metadata.provider or "", call.model
 
     def when_ended(self, tell: Callable[[Figures], None]) -> None:
         """Call `tell` with the figures when all of the turn has ended.
 
         That is at once, unless the caller hung up and the decision is still being made.
         """
-        if self._deciding is None or self._deciding.done():
+        deciding = self._deciding
+        if deciding is None:
             tell(self.figures())
-            return
-
-        def decided(deciding: asyncio.Task[Asked]) -> None:
-            if not deciding.cancelled() and deciding.exception() is None:
-                self._asked = deciding.result()
+        elif deciding.done():
+            self._take(deciding)
             tell(self.figures())
+        else:
+            deciding.add_done_callback(self._take)
+            deciding.add_done_callback(lambda _: tell(self.figures()))
 
-        self._deciding.add_done_callback(decided)
+    def _take(self, deciding: asyncio.Task[Asked]) -> None:
+        if not deciding.cancelled() and deciding.exception() is None:
+            self._tally.asked = deciding.result()
 
     def figures(self) -> Figures:
         """The numbers of the call so far, as a value that does not change later."""
-        events, asked, done = Counter(self._events), self._asked, self._spliced
-        events.update(asked.events)
-        if done.not_spliced:
-            events[Event.FORMS_NOT_SPLICED] = done.not_spliced
-        if done.tokens_saved and not done.modified:
-            events[Event.OBSERVED_TOKENS_SAVED] = done.tokens_saved
-        outcome = Outcome.ERROR if asked.failed else self._outcome
-        provider, model = self._labels
-        call = self._call
-        came = call.conversation[1] - call.conversation[0] if call else 0
-        return Figures(
-            outcome=Outcome.MODIFY if done.modified else outcome,
-            in_messages=len(call.items) if call else 0,
-            in_bytes=came,
-            out_bytes=came + done.grown_by,
-            wait_ms=self._wait_ms + asked.wait_ms,
-            worker_ms=asked.worker_ms,
-            slot=asked.slot,
-            cold=asked.cold,
-            model_limit=asked.model_limit,
-            provider=provider,
-            model=model,
-            tokens_saved=done.tokens_saved if done.modified else 0,
-            events=events,
-        )
+        return self._tally.figures()
 
 
 def _take_apart(body: bytes) -> tuple[HookCall | Envelope, Digests | None]:
