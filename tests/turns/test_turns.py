@@ -345,8 +345,9 @@ async def test_what_comes_before_the_disk_is_done_sees_the_gap(
 async def test_a_decision_that_is_not_durable_by_the_deadline_is_not_made(
     on_disk: Conversations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    turns = Turns(on_disk, Workers(shorten), deadline=0.2)
+    turns = Turns(on_disk, Workers(shorten), deadline=60.0)
     assert await shortened(turns, 1) == ["short"]
+    turns = Turns(on_disk, Workers(shorten), deadline=0.2)
     with monkeypatch.context() as patch:
         disk = SlowDisk(on_disk, patch)
         answer, figures = await answered(turns, conversation(2))
