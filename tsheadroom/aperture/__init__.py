@@ -1,1 +1,1 @@
-"""What Aperture says and hears: bytes in, bytes out, no sockets."""
+"""Aperture's call and our answer: bytes in, bytes out, no sockets."""

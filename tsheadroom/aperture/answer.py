@@ -1,4 +1,4 @@
-"""Writes the hook's answer: allow, or modify with changes spliced into the client's bytes."""
+"""Builds the hook's answer: allow, or modify with changes spliced into the client's bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Change = tuple[int, int, bytes]  # start, end, new bytes; offsets into HookCall.
 
 
 def modify(call: HookCall, changes: Sequence[Change]) -> bytes:
-    """The answer that forwards the call's body with `changes`, which are sorted and disjoint."""
+    """Build the answer that changes the body. `changes` are sorted, and none overlaps another."""
     parts = [_MODIFY]
     at, stop = call.body
     for start, end, new in changes:
@@ -24,5 +24,5 @@ def modify(call: HookCall, changes: Sequence[Change]) -> bytes:
 
 
 def grown_by(changes: Sequence[Change]) -> int:
-    """By how many bytes the changes lengthen the conversation (negative: shorten)."""
+    """How many bytes longer the changes make the conversation; negative if it gets shorter."""
     return sum(len(new) - (end - start) for start, end, new in changes)

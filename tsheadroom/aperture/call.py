@@ -1,4 +1,4 @@
-"""Reads Aperture's HookCallData: who calls, and where the conversation stands in the bytes."""
+"""Reads Aperture's HookCallData: who calls, and where in the bytes the conversation is."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tsheadroom.aperture import digests, slices
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Shape, shape_of
 
-# Bytes checked at once: the text that comes out is thrown away, and a small one stays in the
-# processor's cache, which makes the check four times as fast.
+# How many bytes are checked for UTF-8 in one go. The decoded text is thrown away; a small one stays
+# in the processor's cache, which makes the check four times as fast.
 _UTF8_STEP = 1 << 16
-_BYPASS = "tsheadroom"  # metadata field or query parameter by which a caller opts out
+_BYPASS = "tsheadroom"  # the metadata field or query parameter with which a caller opts out
 _BYPASS_WORDS = frozenset({"off", "bypass", "false", "0"})
 
 
 class CallError(TsheadroomError):
-    """The bytes are no hook call that this daemon can act on; Aperture's request goes on as is."""
+    """The bytes are not a hook call that can be understood. The request goes on as it came."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The part of Aperture's HookMetadata that is used. A null reads as empty, as in Go."""
+    """The part of Aperture's HookMetadata that is used. A null is read as empty, as in Go."""
 
     provider: str | None = ""
     model: str | None = ""
@@ -39,7 +39,7 @@ class Metadata(msgspec.Struct, frozen=True):
 
     @property
     def bypassed(self) -> bool:
-        """The caller asked for this one request to be left alone."""
+        """True if the caller wants this one request to be left alone."""
         query = parse_qs(urlsplit(self.url or "").query) if _BYPASS in (self.url or "") else {}
         asked = [self.tsheadroom or "", *query.get(_BYPASS, [])]
         return any(word.lower() in _BYPASS_WORDS for word in asked)
@@ -51,7 +51,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
-# How nearly every client begins a message; the rest is decoded to find its role.
+# Nearly all clients begin a message like this. Any other message is decoded to find its role.
 _ROLE_FIRST = {
     role: f'{{"role":"{role}","content":'.encode() for role in ("user", "assistant", "tool")
 }
@@ -61,28 +61,28 @@ _MODEL = msgspec.json.Decoder(str)
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """One hook call. Offsets are into `data`; `items` are the conversation's, in order."""
+    """One hook call. Spans are offsets into `data`; `items` are those of the conversation."""
 
     data: bytes
     metadata: Metadata
-    body: slices.Span  # request_body
-    members: dict[str, slices.Span]  # of request_body
+    body: slices.Span  # of request_body
+    members: dict[str, slices.Span]  # of each member of request_body
     shape: Shape
     conversation: slices.Span  # the array that holds the items
     items: list[slices.Span]
-    by_model: list[bool]  # whether the model made the item
+    by_model: list[bool]  # True for each item that the model made
     odd: frozenset[int]  # items with a lone surrogate: never touched
 
     @property
     def model(self) -> str:
-        """Aperture's resolved model, else the body's own; may be empty."""
+        """The model that Aperture names, else the one in the body; may be empty."""
         return self.metadata.model or _string(self, "model")
 
     def check_text(self, known: int, respelled: Iterable[int]) -> None:
-        """Raise CallError when the bytes are not UTF-8.
+        """Raise CallError if the bytes are not UTF-8.
 
-        The first `known` items are the same bytes as items that were checked when they were new;
-        of these only the `respelled` are looked at, whose breakpoints may be anything.
+        The first `known` items were checked when they were new, and their bytes are the same. Of
+        these, only the `respelled` ones are checked again: their breakpoints may be new.
         """
         first = self.items[known][0] if known < len(self.items) else self.conversation[1]
         start = self.conversation[0] if known else first
@@ -96,15 +96,15 @@ class HookCall:
         return self.data[start:end]
 
     def has(self, name: bytes) -> bool:
-        """Whether the JSON string `name` (with quotes) is anywhere a key or value of the body."""
+        """True if the JSON string `name` (with quotes) is anywhere in the body, as key or value."""
         return self.data.find(name, self.body[0], self.body[1]) >= 0
 
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """The names of a call's items, and the canonical bytes of those that differ from the raw.
+    """The names of a call's items, and the canonical bytes of those whose own bytes differ.
 
-    Both by the item's index.
+    Both are by the item's index.
     """
 
     names: list[bytes]
@@ -127,16 +127,16 @@ class Digests:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A call whose request_body holds no conversation that is understood, or none at all."""
+    """A call without a conversation, or with one in a shape that is not known."""
 
     metadata: Metadata
     model: str
 
 
 def read(data: bytes) -> HookCall | Envelope:
-    """Take a hook call apart. Raises CallError for what is not one.
+    """Take a hook call apart. Raises CallError if the bytes are not one.
 
-    That the bytes are UTF-8 is for `HookCall.check_text` to find out.
+    It does not check that the bytes are UTF-8; `HookCall.check_text` does.
     """
     try:
         return _take_apart(data, data)
@@ -151,7 +151,7 @@ def read(data: bytes) -> HookCall | Envelope:
 
 
 def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope:
-    """`plain` is `data`, or as long as it and without what msgspec does not take."""
+    """`plain` is `data`, or of the same length but without what msgspec refuses."""
     outer = slices.members(plain)
     metadata = _metadata(plain, outer.get("metadata"))
     body = outer.get("request_body")

@@ -1,8 +1,8 @@
 """Names an item of a conversation by its content, whatever breakpoints the client puts on it.
 
-Clients move `cache_control` every turn, and spell a message as a string one turn and as one text
-block the next. Neither is part of what a provider caches or a model reads, so neither may change
-an item's name.
+Clients move `cache_control` in every turn. They spell a message as a string in one turn, and as a
+list of one text block in the next. Both make no difference to what a provider caches or a model
+reads, so they must make none to an item's name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 
-DIGEST_BYTES = 16  # 128 bits: no two items of one fleet collide by chance
+DIGEST_BYTES = 16  # 128 bits: two items never get the same digest by chance
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
@@ -24,7 +24,7 @@ _COMMA = re.compile(rb"%(s)s,%(s)s" % {b"s": _SPACE})
 _ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
 _ONE_TEXT_SPACED = b'"content": [{"type": "text", "text": '
 _SPACED = re.compile(rb'"role": ')
-_LOOK = 1 << 16  # bytes in which a client's way of spelling shows
+_LOOK = 1 << 16  # bytes that are looked at to learn how a client spells JSON
 _CONTENT = b'"content"'
 _ONE_TEXT = re.compile(
     rb'(?P<key>"content"%(s)s:%(s)s)\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
@@ -35,23 +35,23 @@ _ONE_TEXT = re.compile(
 
 
 def canonical(item: bytes) -> bytes:
-    """The item as its digest sees it: no `cache_control`, one text block as the string it means.
+    """The bytes that a digest is made of: no `cache_control`, and one text block as a string.
 
-    Returns `item` itself when there is nothing to take out.
+    Returns `item` itself if there is nothing to change.
     """
     return _blocks_as_strings(_without_markers(item))
 
 
 def _without_markers(item: bytes) -> bytes:
-    """The item without its breakpoints, and without the comma that each of them needs."""
+    """The item without its breakpoints, and without the comma before or after each of them."""
     parts: list[bytes] = []
     done = 0
     at = item.find(_MARKER)
     while at >= 0:
         member = _MEMBER.match(item, at)
         before = item[done:at].rstrip(b" \t\n\r")
-        # A quote that follows a comma or a brace opens a key; text inside a string has its quotes
-        # escaped, so nothing else can look like this.
+        # A quote after a comma or a brace opens a key. Inside a string quotes are escaped, so no
+        # text can look like this.
         if member and before.endswith((b",", b"{")):
             done = member.end()
             if before.endswith(b","):
@@ -64,11 +64,11 @@ def _without_markers(item: bytes) -> bytes:
 
 
 def _blocks_as_strings(item: bytes) -> bytes:
-    """Each "content" of a single text block, the item's own and its tool results', as a string."""
+    """The item with each "content" of a single text block as a string, also in tool results."""
     parts: list[bytes] = []
     done = 0
     at = item.find(_CONTENT)
-    while at >= 0:  # find() is many times faster here than one regular expression over it all
+    while at >= 0:  # find() is many times faster here than a regular expression over all of it
         one = _ONE_TEXT.match(item, at)
         if one:
             parts += (item[done:at], one["key"], one["text"])
@@ -78,11 +78,11 @@ def _blocks_as_strings(item: bytes) -> bytes:
 
 
 def respelled(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Offsets inside the items of a conversation that `canonical` changes, in no order.
+    """Yield an offset inside each item that `canonical` changes, in no order, some perhaps twice.
 
-    Two searches over it all are many times cheaper than looking into every item. The second knows
-    the two ways in which JSON is commonly spelled; an item in a third way is not recognised when
-    the client respells it, which costs savings and nothing else.
+    Two searches over the whole conversation are many times cheaper than looking into every item.
+    The second one knows the two usual ways of spelling JSON. If a client uses a third one, and
+    spells an item in two ways, the item is not recognised. That costs savings and nothing else.
     """
     yield from _found(data, _MARKER, start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
@@ -100,9 +100,9 @@ def _found(data: bytes, needle: bytes, start: int, end: int) -> Iterator[int]:
 
 
 def digest(item: bytes) -> bytes:
-    """The name of an item in canonical form: 16 bytes of SHA-256.
+    """The name of an item, from its canonical bytes: 16 bytes of SHA-256.
 
-    Processors have instructions for it, which makes it the fastest good hash at hand.
+    Processors have instructions for SHA-256, so it is the fastest good hash here.
     """
     return hashlib.sha256(item).digest()[:DIGEST_BYTES]
 

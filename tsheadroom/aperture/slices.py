@@ -1,8 +1,8 @@
-"""Finds where members of a JSON object and elements of an array stand, without a full parse.
+"""Finds the offsets of an object's members and of an array's elements in JSON, without parsing all.
 
-msgspec validates the bytes and tells how long each raw value is; walking over separators turns the
-lengths into offsets. A body is spliced at offsets, so whatever is not changed stays the client's
-own bytes.
+msgspec validates the bytes and tells how long each raw value is. With the separators between them,
+the lengths give offsets. A body is changed only at such offsets, so all else stays the client's own
+bytes.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TIGHT = frozenset(b"," + bytes([first]) for first in b'{["0123456789-tfn')
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _KEY = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-# One escape sequence; a pair of surrogates counts as one. Consuming every escape in turn keeps
-# an escaped backslash before a "u" from being mistaken for one.
+# One escape sequence; a pair of surrogates counts as one. Every escape has to match in turn, or an
+# escaped backslash before a "u" would look like an escape.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-_STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets hold
+_STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets stay the same
 
 
 class SplitError(TsheadroomError):
-    """The bytes are not what the splitter can take apart without changing their meaning."""
+    """The bytes cannot be split: not the JSON that was expected, or an object repeats a key."""
 
 
 def without_lone_surrogates(data: bytes) -> bytes:
     r"""The same JSON, of the same length, with `\u003f` where a lone surrogate was escaped.
 
     msgspec refuses a whole document for one lone surrogate, and clients do cut text in the middle
-    of an emoji. Returns `data` itself when there is none.
+    of an emoji. Returns `data` itself if there is none.
     """
     fixed = _ESCAPE.sub(lambda m: _STAND_IN if m.group("lone") else m.group(0), data)
     return data if fixed == data else fixed
 
 
 def members(data: bytes, span: Span | None = None) -> dict[str, Span]:
-    """Where each member's value of the object at `span` stands in `data`.
+    """Find the value of each member of the object at `span` in `data`.
 
-    Raises SplitError when it is no object, is malformed, nests too deeply or repeats a key (which
-    of two values a reader takes is its own choice, so no splice of such an object is safe).
+    Raises SplitError if it is not an object, is malformed, is nested too deeply or repeats a key.
+    (Readers differ in which of two values they use, so no splice of such an object would be safe.)
     """
     start, end = span or (0, len(data))
     values = _decode(_OBJECT, data[start:end] if span else data)
@@ -70,7 +70,7 @@ def members(data: bytes, span: Span | None = None) -> dict[str, Span]:
 
 
 def elements(data: bytes, span: Span | None = None) -> list[Span]:
-    """Where each element of the array at `span` stands in `data`. Raises SplitError."""
+    """Find each element of the array at `span` in `data`. Raises SplitError."""
     start, end = span or (0, len(data))
     values = _decode(_ARRAY, data[start:end] if span else data)
     at = _open(data, start, b"[")
@@ -78,17 +78,18 @@ def elements(data: bytes, span: Span | None = None) -> list[Span]:
     for raw in values:
         stop = at + len(raw)
         found.append((at, stop))
-        # Nearly every client writes arrays without white space; this loop runs for every item.
+        # Nearly all clients write arrays without spaces, and this runs for every item: the short
+        # way first.
         tight = data[stop : stop + 2] in _TIGHT
         at = stop + 1 if tight else _next(data, stop, b"]")
     return found
 
 
 def locate(data: bytes, path: Sequence[str | int]) -> Span | None:
-    """Where the value at `path` (keys and indexes) stands in `data`, quotes included.
+    """Find the value at `path` (keys and indexes) in `data`, its quotes included.
 
-    A string and a list of one text block are the same to a provider, and clients switch between
-    both spellings, so each is found under the path of the other. None when there is no such value.
+    A string and a list of one text block mean the same to a provider, and clients switch between
+    the two. So each is found under the path of the other. None if there is no such value.
     """
     span: Span = (0, len(data))
     try:

@@ -1,1 +1,1 @@
-"""What differs by provider: body shapes and prices."""
+"""What differs by provider: body shapes, prices, and how its prompt cache works."""

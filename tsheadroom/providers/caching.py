@@ -1,8 +1,8 @@
-"""How providers' prompt caches and signatures show in a request's bytes.
+"""Facts about providers' prompt caches and signatures, as they show in a request's bytes.
 
-Facts about providers, looked up by bytes: whether a prefix is cached, what marks thinking that
-binds it, and which endpoints only look at a conversation. Seen in November 2026 in the providers'
-documentation; `docs/prompt-cache.md` says what follows from them.
+Is a prefix cached? Is there thinking that binds what stands before it? Does an endpoint only look
+at a conversation? The facts are from the providers' documentation of November 2026.
+`docs/prompt-cache.md` says what follows from them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ THINKING_MARKS = (
     b'"thoughtSignature"',
     b'"thought_signature"',
 )
-# Where the provider itself may delete old items, nothing may point at them.
+# With these the provider itself may delete old items. Then nothing may point at old items.
 CONTEXT_MANAGEMENT = "context_management"  # a member of the body
 COMPACTION_MARK = b'"compaction"'
 
@@ -32,7 +32,7 @@ def is_turn(url: str) -> bool:
 
 
 def is_anthropic(provider: str, model: str) -> bool:
-    """True if a request goes to a model that caches only at breakpoints."""
+    """True if a request goes to a model of Anthropic's, which caches only at breakpoints."""
     return "anthropic" in provider.lower() or "claude" in model.lower()
 
 
@@ -49,8 +49,8 @@ def asks_for_an_hour(body: bytes, start: int, end: int) -> bool:
 def has_prefix_cache(provider: str, model: str, body: bytes, start: int, end: int) -> bool:
     """False if nothing at the provider depends on items that were sent before.
 
-    An Anthropic request without breakpoints and without thinking: nothing of it is cached, nothing
-    is signed.
+    That is so for an Anthropic request without breakpoints and without thinking: nothing of it is
+    cached, and nothing is signed.
     """
     if not is_anthropic(provider, model) or has_breakpoints(body, start, end):
         return True
@@ -58,5 +58,5 @@ def has_prefix_cache(provider: str, model: str, body: bytes, start: int, end: in
 
 
 def thinks_after(body: bytes, start: int, end: int) -> bool:
-    """True if thinking that may bind what stands before it is anywhere in `body[start:end]`."""
+    """True if `body[start:end]` has thinking, which may bind what stands before it."""
     return any(body.find(mark, start, end) >= 0 for mark in THINKING_MARKS)

@@ -1,8 +1,9 @@
 """What cached and new tokens cost, by provider and model family: one table, with its date.
 
-Prices are multiples of the provider's price of an uncached input token, so they hold whatever the
-list price is. Seen in November 2026 in the providers' price lists; `docs/prompt-cache.md` says how
-the table is used. A provider or model that is not in it is reported in tokens, never in money.
+Prices are multiples of the provider's price of an uncached input token, so they stay true when the
+list price changes. They are from the providers' price lists of November 2026, and
+`docs/prompt-cache.md` says how they are used. For a provider or model that is not in the table,
+tokens are reported and no prices.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass, replace
 
 AS_OF = "2026-11"
 
-# Every provider's tokenizer is another; four bytes a token is the usual estimate. What a form
-# saves is counted with a real tokenizer, by the worker.
+# Each provider has its own tokenizer; four bytes a token is the usual estimate. What a form saves
+# is counted with a real tokenizer, by the worker.
 BYTES_PER_TOKEN = 4
 
 HOUR_S = 3600.0
@@ -21,19 +22,21 @@ _HOUR_WRITE = 2.0  # Anthropic's price of an entry that lives for an hour
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The prompt cache of one model family. Multiples of an uncached token; seconds; blocks."""
+    """The prompt cache of one model family."""
 
-    read: float
-    write: float
-    ttl_s: float  # after which an entry is gone for certain
-    explicit: bool  # caches only where the request has breakpoints
-    lookback_blocks: int  # how far before a breakpoint an earlier entry is found; 0: any prefix
-    binds_thinking: bool  # a changed prefix invalidates thinking blocks after it
+    read: float  # price of a cached token, as a multiple of an uncached one's
+    write: float  # price of a token that is written to the cache, likewise
+    ttl_s: float  # seconds after which an entry is certainly gone
+    explicit: bool  # True if it caches only where the request has breakpoints
+    lookback_blocks: int  # an earlier entry is found so many blocks before a breakpoint; 0: any
+    binds_thinking: bool  # True if a changed prefix makes the thinking blocks after it invalid
     window: int = 0  # tokens that a request may have; 0: not known
 
     def of_request(self, *, breakpoints: bool, hour: bool) -> Price:
-        """What holds for one request: without breakpoints nothing is cached, and entries may be
-        asked to live for an hour."""
+        """The price of one request. Without breakpoints an explicit cache keeps nothing.
+
+        With `hour` the request asks for entries that live for an hour.
+        """
         if not self.explicit:
             return self
         if not breakpoints:
@@ -63,7 +66,7 @@ def _automatic(read: float, window: int, write: float = 1.0) -> Price:
     return Price(read, write, HOUR_S, False, 0, False, window)
 
 
-# The first row that fits counts: newer models before the families they belong to.
+# The first row that fits counts, so newer models stand before the families that they belong to.
 _TABLE = (
     _Row(_ANTHROPIC, ("fable-5", "mythos-5"), _anthropic(0.025, binds=True)),
     _Row(_ANTHROPIC, ("opus-5-5", "opus-5.5", "sonnet-5-5", "sonnet-5.5"),
@@ -82,7 +85,7 @@ _TABLE = (
 
 
 def price_of(provider: str, model: str) -> Price | None:
-    """The row for Aperture's resolved provider and model; None when they are not in the table."""
+    """The price for a provider and model, as Aperture names them; None if there is no row."""
     provider, model = provider.lower(), model.lower()
     for row in _TABLE:
         named = any(part in provider for part in row.providers)

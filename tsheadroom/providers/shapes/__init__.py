@@ -1,4 +1,4 @@
-"""The body shapes of the providers: where the conversation is, and what an item says."""
+"""The body shapes of the providers: where the conversation is, and what an item holds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tsheadroom.providers.shapes.responses import RESPONSES
 
 __all__ = ["Json", "Part", "Shape", "Slot", "shape_of"]
 
-# Bedrock Converse and OpenAI Chat share the member name and nearly all of the walk.
+# MESSAGES is also for Bedrock Converse and OpenAI Chat: same member, and nearly the same items.
 _SHAPES: tuple[Shape, ...] = (MESSAGES, RESPONSES, GEMINI)
 
 
 def shape_of(members: Container[str]) -> Shape | None:
-    """The shape of a request body that has these members; None when it holds no conversation."""
+    """The shape of a request body with these members; None if it holds no conversation."""
     return next((shape for shape in _SHAPES if shape.key in members), None)

@@ -21,17 +21,17 @@ class Gemini:
     key = "contents"
 
     def by_model(self, role: str, kind: str) -> bool:
-        """Gemini's assistant is called model."""
+        """True if the role is "model", Gemini's name for the assistant."""
         del kind
         return role == "model"
 
     def role(self, item: Json) -> str:
-        """The neutral name of the item's role."""
+        """The name that workers use for the item's role."""
         role = item.get("role") if isinstance(item, dict) else None
         return {"model": "assistant", "function": "tool"}.get(str(role), "user")
 
     def parts(self, item: Json) -> Iterator[Part]:
-        """Text, function calls, and each string inside a function's response."""
+        """Yield texts, function calls, and each string inside a function's response."""
         parts = item.get("parts") if isinstance(item, dict) else None
         for index, part in enumerate(parts if isinstance(parts, list) else []):
             if not isinstance(part, dict) or part.get("thought"):
@@ -48,7 +48,7 @@ class Gemini:
 
 
 def _id(part: dict[str, Json]) -> str:
-    """Gemini's ids are optional; the function's name stands in."""
+    """The id of a call. It is optional; without one, the function's name is used."""
     return str(part.get("id") or part.get("name") or "")
 
 

@@ -27,16 +27,16 @@ class Messages:
     key = "messages"
 
     def by_model(self, role: str, kind: str) -> bool:
-        """The model speaks as the assistant."""
+        """True if the role is "assistant"."""
         del kind
         return role == "assistant"
 
     def role(self, item: Json) -> str:
-        """OpenAI's developer is a system message; unknown roles are read as the user's."""
+        """The item's role. OpenAI's "developer" counts as system, an unknown role as user."""
         return _ROLES.get(str(item.get("role")), "user") if isinstance(item, dict) else "user"
 
     def parts(self, item: Json) -> Iterator[Part]:
-        """Text, tool calls and tool results of any of the three dialects."""
+        """Yield texts, tool calls and tool results, of any of the three APIs."""
         if not isinstance(item, dict):
             return
         content = item.get("content")
@@ -99,7 +99,10 @@ def _openai_calls(calls: Json) -> Iterator[Part]:
 
 
 def arguments(value: Json) -> Json:
-    """OpenAI sends a call's arguments as JSON in a string; what does not parse stays the string."""
+    """Decode a call's arguments, which OpenAI sends as JSON in a string.
+
+    If they cannot be decoded, they are returned as they are.
+    """
     if not isinstance(value, str):
         return value
     try:

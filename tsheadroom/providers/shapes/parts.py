@@ -1,4 +1,4 @@
-"""What every body shape yields: the parts of an item, in the workers' provider-neutral form."""
+"""The parts of an item as workers get them, the same for every provider and body shape."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-Json = Any  # a parsed JSON value; msgspec and json yield nothing narrower
-Slot = tuple[str | int, ...]  # path of keys and indexes from the item to a JSON string
-Part = dict[str, Json]  # workers/protocol.py has its fields
+Json = Any  # a parsed JSON value; msgspec and json have no narrower type for it
+Slot = tuple[str | int, ...]  # the path of keys and indexes from an item to one of its strings
+Part = dict[str, Json]  # the functions below have its fields
 
 
 class Shape(Protocol):
-    """One provider shape. Implementations are stateless."""
+    """One body shape. It has no state."""
 
     @property
     def key(self) -> str:
-        """The request body's member that holds the conversation's items."""
+        """The name of the request body's member that has the conversation's items."""
 
     def by_model(self, role: str, kind: str) -> bool:
-        """Whether an item with this `role` and `type` was made by the model."""
+        """True if the model made an item with this `role` and `type`."""
 
     def role(self, item: Json) -> str:
-        """system, user, assistant or tool."""
+        """The item's role: system, user, assistant or tool."""
 
     def parts(self, item: Json) -> Iterator[Part]:
-        """The parts that a worker should know; images, thinking and unknown kinds are left out."""
+        """Yield the parts for a worker. Images, thinking and unknown kinds are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Where a tool's output stands."""
+    """What is known of a tool's output beside its text."""
 
-    call: str
-    error: bool = False
+    call: str  # the id of the call that it answers
+    error: bool = False  # True if it is flagged as an error
 
 
 def text(slot: Slot, value: str) -> Part:
-    """Prose of a user, the system or the model."""
+    """Make a part of a text by a user, the system or the model."""
     return {"kind": "text", "slot": slot, "text": value}
 
 
 def tool_use(call: Json, name: Json, arguments: Json) -> Part:
-    """A call the model made; `arguments` is any JSON value."""
+    """Make a part of a call that the model made; `arguments` is any JSON value."""
     return {"kind": "tool_use", "call": str(call), "name": str(name), "input": arguments}
 
 
 def tool_result(slot: Slot, value: str, result: Result) -> Part:
-    """A tool's output."""
+    """Make a part of a tool's output."""
     return {
         "kind": "tool_result",
         "slot": slot,
@@ -58,7 +58,7 @@ def tool_result(slot: Slot, value: str, result: Result) -> Part:
 
 
 def strings(slot: Slot, value: Json) -> Iterator[tuple[Slot, str]]:
-    """Each string below a JSON value with its path. Raises RecursionError on absurd nesting."""
+    """Yield each string in a JSON value, with its path. Raises RecursionError on deep nesting."""
     if isinstance(value, str):
         yield slot, value
     elif isinstance(value, dict):

@@ -17,13 +17,13 @@ class Responses:
     key = "input"
 
     def by_model(self, role: str, kind: str) -> bool:
-        """All but messages of others, and outputs of tools, came from the model."""
+        """True for the assistant's messages, calls and reasoning; not for outputs of tools."""
         if kind in ("", "message"):
             return role == "assistant"
         return kind not in _OUTPUTS and not kind.endswith("_output") and kind != "item_reference"
 
     def role(self, item: Json) -> str:
-        """Tool outputs are the tool's, calls and reasoning the assistant's."""
+        """The item's role: tool for outputs, assistant for calls and reasoning."""
         if not isinstance(item, dict):
             return "user"
         kind, role = item.get("type"), item.get("role")
@@ -34,7 +34,7 @@ class Responses:
         return "assistant" if self.by_model(str(role or ""), str(kind or "")) else "user"
 
     def parts(self, item: Json) -> Iterator[Part]:
-        """Text, calls with their arguments, outputs."""
+        """Yield texts, calls with their arguments, and outputs."""
         if not isinstance(item, dict):
             return
         kind = item.get("type") or "message"
