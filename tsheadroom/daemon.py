@@ -43,20 +43,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Connections the kernel holds until they are accepted; a burst of tests is larger than 128.
+# How many connections the kernel holds until they are accepted. The usual 128 are too few for a
+# burst in tests.
 LOCAL_BACKLOG = 1024
 
-# timeout(1), process groups and wrappers deliver one wish to stop twice.
+# Two signals within so many seconds count as one: timeout(1), process groups and wrappers may send
+# a single wish to stop twice.
 SAME_SIGNAL_SECONDS = 0.3
 
 
 class CannotServe(TsheadroomError):
-    """The daemon cannot start here; the text says what to change."""
+    """The daemon cannot start here. The text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides, before anything starts. Times are seconds, sizes bytes."""
+    """The options of the command line. Times are seconds, sizes are bytes."""
 
     hostname: str
     addr: tuple[str, int]
@@ -114,7 +116,7 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve until a signal says stop; raises TsheadroomError when that is not possible here."""
+        """Serve until a signal says to stop. Raises TsheadroomError if that is not possible."""
         self._watch_signals()
         self._declare_series()
         async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
@@ -140,7 +142,7 @@ class Daemon:
         log.info("stopped")
 
     def _declare_series(self) -> None:
-        """What the parts know of themselves, asked for at each scrape."""
+        """Let each scrape of /metrics read the numbers that the parts count themselves."""
         metrics, account = self.metrics, self.turns.account
         metrics.watch(lambda: gauges.of_pool(self.pool.stats))
         metrics.watch(lambda: gauges.of_conversations(self.conversations))
@@ -148,7 +150,7 @@ class Daemon:
         metrics.registry.register(BillingCollector(account.billing))
 
     async def _take_places(self, parts: contextlib.AsyncExitStack) -> socket.socket | None:
-        """What another daemon may hold already: the state directory, and the local port."""
+        """Take what another daemon may hold already: the state directory, and the local port."""
         if self.node:
             parts.push_async_callback(self.node.close)
             await self.node.start()
@@ -161,7 +163,7 @@ class Daemon:
     async def _listen(
         self, runner: web.AppRunner, listener: socket.socket | None
     ) -> Callable[[], Awaitable[None]]:
-        """Take requests from now on; returns what stops that."""
+        """Take requests from now on. Returns the function that stops that."""
         options = self._options
         if listener:
             site = web.SockSite(runner, listener, backlog=LOCAL_BACKLOG)
@@ -186,7 +188,7 @@ class Daemon:
         return stop
 
     async def _drain(self) -> None:
-        """Let open requests end, for as long as options allow.
+        """Let open requests end, for as long as --drain allows.
 
         aiohttp's own way would throw away what still arrives of a request's body.
         """
@@ -197,7 +199,7 @@ class Daemon:
             log.warning("open requests are cut off drain=%gs", self._options.drain)
 
     def app(self) -> web.Application:
-        """The HTTP application over the parts."""
+        """Build the HTTP application over the parts."""
         return make_app(
             hook=self._hook.handle,
             config=self._config,
@@ -207,7 +209,7 @@ class Daemon:
         )
 
     def missing(self) -> list[str]:
-        """What keeps the daemon from being ready."""
+        """A sentence for each thing that keeps the daemon from being ready."""
         checks = (
             (self._stopping.is_set(), "stopping"),
             (self.node is not None and not self.node.running, "the tailnet node is not running"),
@@ -219,7 +221,7 @@ class Daemon:
         return f": {self.pool.failure}" if self.pool.failure else ""
 
     async def _serve_socket(self, runner: web.AppRunner) -> None:
-        """The pages for this machine's owner: `tsheadroom status` and health checks ask here."""
+        """Serve the pages on a local socket, for `tsheadroom status` and health checks."""
         path = self._options.state_dir / SOCKET_NAME
         try:
             await web.UnixSite(runner, path).start()
@@ -234,13 +236,13 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _stop(self, number: int) -> None:
-        """The first signal drains; a second means that somebody does not want to wait."""
+        """Handle a signal to stop. The first one drains; a second one ends the process at once."""
         now = time.monotonic()
         if self._stopping.is_set():
             if now - self._stopped_at < SAME_SIGNAL_SECONDS:
                 return
             log.warning("stopping at once signal=%s", signal.Signals(number).name)
-            os._exit(128 + number)  # workers end with their parent, the store survives a kill
+            os._exit(128 + number)  # workers end with their parent, and the store survives a kill
         self._stopped_at = now
         self._stopping.set()
 
@@ -248,7 +250,7 @@ class Daemon:
         self._spawn(self._config.reload())
 
     async def _sweep(self) -> None:
-        """Forget old conversations, now and then every hour."""
+        """Forget old conversations, at the start and then every hour."""
         while True:
             try:
                 await asyncio.to_thread(self.conversations.sweep)
@@ -268,7 +270,7 @@ class Daemon:
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:
-    """A listening socket, before anything is started that would have to be stopped again."""
+    """Open a listening socket. This comes first: if it fails, nothing has to be stopped again."""
     host, port = address
     try:
         return socket.create_server(
@@ -288,9 +290,9 @@ def _hook_options(options: Options) -> HookOptions:
 
 
 def _worker_options(settings: Settings) -> dict[str, object]:
-    """What workers must know before their first call: whether to load the text model, and which.
+    """What workers must know before their first call: if they load a text model, and which.
 
-    All else of the settings goes along with each call.
+    All other settings are sent with each call.
     """
     return {"lossy": settings.lossy, "kompress_model": settings.kompress_model}
 
@@ -307,6 +309,6 @@ def _make_node(options: Options) -> Node:
 
 
 def _joined(address: tuple[str, int]) -> str:
-    """The address as the command line has it."""
+    """The address as the command line spells it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,7 +1,7 @@
-"""The root of every error that this package raises on purpose."""
+"""The base class of all errors that this package raises on purpose."""
 
 from __future__ import annotations
 
 
 class TsheadroomError(Exception):
-    """An expected failure; its text is a sentence that a person can act on."""
+    """An expected failure. Its text is a sentence that tells a person what to do."""

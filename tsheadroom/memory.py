@@ -1,4 +1,4 @@
-"""Gives back the memory that a burst of large bodies leaves with the allocator."""
+"""Gives memory back to the system that the allocator keeps after a burst of large bodies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-TRIM_EVERY_S = 60.0  # rarer than any burst lasts, and the trim itself takes milliseconds
+TRIM_EVERY_S = 60.0  # a burst is over by then, and the trim itself takes milliseconds
 
 
 async def trim_for_ever() -> None:
-    """Now and then hand free pages back to the system; only glibc has a way to be asked."""
+    """Give free pages back to the system now and then. Only glibc offers a way to do that."""
     trim = _malloc_trim()
     while trim is not None:
         await asyncio.sleep(TRIM_EVERY_S)

@@ -1,1 +1,1 @@
-"""The bill: what providers charged, and what fits only because of forms."""
+"""What was expected and what was billed; which conversations fit only because of their forms."""

@@ -1,4 +1,4 @@
-"""What is expected of forwarded calls, and what Aperture says they were billed: one account."""
+"""One account of forwarded calls: what they were expected to cost, and what was billed for them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Account:
         self.windows = Windows()
 
     def is_bill(self, metadata: Metadata, *, has_body: bool) -> bool:
-        """True if this tells of an answered request, whatever else it carries."""
+        """True if this is an event about an answered request. It may have a body, as a call has."""
         bill = read_bill(bytes(metadata.estimated_cost))
         if bill is None:
             return False
         return not has_body or self.billing.is_event(metadata.request_id, bill)
 
     def billed(self, called: HookCall | Envelope) -> bool:
-        """Count a bill; False when it was counted before. Only for what `is_bill` says is one."""
+        """Count a bill. Returns False if it was counted before. `is_bill` must have been True."""
         metadata = called.metadata
         bill = read_bill(bytes(metadata.estimated_cost))
         assert bill is not None
@@ -33,10 +33,10 @@ class Account:
     def forwarded(
         self, call: HookCall, name: str, arm: str, known: int, grown_by: int, saved: int
     ) -> None:
-        """A call went out, in the conversation `name`.
+        """Note that a call went out, in the conversation `name`.
 
-        `known` are its leading items that the provider has seen as they are forwarded now;
-        `grown_by` are bytes (negative when it got shorter), `saved` tokens.
+        The provider has seen the first `known` items as they are forwarded now. `grown_by` is in
+        bytes (negative if the conversation got shorter), `saved` in tokens.
         """
         provider, model = call.metadata.provider or "", call.model
         came = call.conversation[1] - call.conversation[0]

@@ -1,7 +1,7 @@
-"""The truth: what the provider billed, by request, beside what was forecast when it was forwarded.
+"""What providers billed for each request, beside what was forecast when it was forwarded.
 
-Aperture's `entire_request` events bring billed tokens and dollars under the request id of the hook
-call. Calls are remembered until their event comes; the sums are kept by provider, model and arm.
+Aperture's `entire_request` events have billed tokens and dollars, and the request id of the hook's
+call. Calls are remembered until their event comes. The sums are kept by provider, model and arm.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 5_000  # calls whose bill has not come; 500 bytes each, and bills take seconds
-MAX_BILLED = 20_000  # bills remembered, because one request can bring two events
-MAX_SERIES = 256  # provider, model, arm; the rest share "other"
+MAX_WAITING = 5_000  # calls whose bill has not come; each takes 500 bytes, and bills take seconds
+MAX_BILLED = 20_000  # bills that are remembered, because one request can bring two events
+MAX_SERIES = 256  # sums by provider, model and arm; the rest share "other"
 TREATED = "treated"
 HOLDOUT = "holdout"
 UNASKED = "unasked"  # a bill for a call that this daemon does not remember
-# A warning needs enough turns in both arms to mean something, and a gap that is no noise.
+# A warning needs so many turns in both arms, and so large a difference, or it may be noise.
 MIN_TURNS = 200
 MAX_BEHIND = 0.05
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Billed tokens. A field that is zero is not sent."""
+    """Billed tokens. Aperture does not send a field that is zero."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -36,7 +36,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """`metadata.estimated_cost` of an event."""
+    """What was billed for one request: `metadata.estimated_cost` of an event."""
 
     dollars: float
     usage: Usage
@@ -51,9 +51,9 @@ _COST = msgspec.json.Decoder(_Cost)
 
 
 def read_bill(raw: bytes) -> Bill | None:
-    """The bill in an event's metadata; None when there is none that can be read.
+    """Read the bill in an event's metadata; None if there is none.
 
-    An estimate without `usage` is none: a call that has not gone out yet may carry one.
+    An estimate without `usage` is not a bill: a call that has not gone out yet may have one.
     """
     try:
         cost = _COST.decode(raw or b"null")
@@ -64,19 +64,19 @@ def read_bill(raw: bytes) -> Bill | None:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What was expected of one forwarded call. Tokens are estimates."""
+    """What was expected of one forwarded call. Tokens are estimated."""
 
     provider: str
     model: str
     arm: str
-    cached_tokens: int  # of the conversation, forwarded before
-    new_tokens: int
-    saved_tokens: int  # how much more the originals would have been; negative is a loss
+    cached_tokens: int  # of the part of the conversation that was forwarded before
+    new_tokens: int  # of the rest
+    saved_tokens: int  # how many tokens more the originals have; negative is a loss
 
 
 @dataclass(slots=True)
 class Sum:
-    """One series: everything billed to it, and what had been forecast for the same calls."""
+    """The sums of one series: all that was billed, and what was forecast for the same calls."""
 
     turns: int = 0
     dollars: float = 0.0
@@ -90,8 +90,8 @@ class Sum:
 
     @property
     def hit_share(self) -> float:
-        """Cached tokens as a share of all that went in."""
-        # Aperture's input_tokens do not hold the cached and written ones.
+        """Cached tokens as a share of all input tokens."""
+        # Aperture's input_tokens do not include the cached and the written ones.
         total = self.input_tokens + self.cached_tokens + self.written_tokens
         return self.cached_tokens / total if total else 0.0
 
@@ -101,7 +101,7 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Billing:
-    """Forecasts that wait for their bill, and the sums."""
+    """The forecasts that wait for their bill, and the sums of those that have it."""
 
     waiting: OrderedDict[str, Forecast] = field(default_factory=OrderedDict)
     sums: dict[Key, Sum] = field(default_factory=dict)
@@ -110,14 +110,15 @@ class Billing:
 
     @property
     def behind(self) -> bool:
-        """Whether the treated arm's cache hits fall behind the holdout's, for any model."""
+        """True if, for any model, the treated arm hits the cache less often than the holdout."""
         return bool(self._behind)
 
     def is_event(self, request_id: str | None, bill: Bill) -> bool:
-        """Whether what carries this bill tells of an answered request, though it has a body.
+        """True if a message that has both a body and this bill is an event, not a call.
 
-        A grant may send the body with events, too, and an estimate with calls. What was generated
-        or read from a cache is known only afterwards; and a second call under the same id is none.
+        A grant may send the body with events, and an estimate with calls. How many tokens were
+        generated or cached is known only afterwards, so only an event can say it. A second message
+        with the same request id is an event, too.
         """
         usage = bill.usage
         if usage.output_tokens or usage.cached_tokens or usage.cache_creation_input_tokens:
@@ -125,7 +126,7 @@ class Billing:
         return bool(request_id) and (request_id in self.waiting or request_id in self._counted)
 
     def forwarded(self, request_id: str, forecast: Forecast) -> None:
-        """A call went out; its bill will come under the same request id."""
+        """Note that a call went out. Its bill will come with the same request id."""
         if not request_id:
             return
         if request_id in self._counted:
@@ -135,10 +136,10 @@ class Billing:
             self.waiting.popitem(last=False)
 
     def billed(self, request_id: str, provider: str, model: str, bill: Bill) -> bool:
-        """A bill came. False when it had come before: it is counted once.
+        """Count a bill. Returns False if it was counted before.
 
         A request with tool calls brings an `entire_request` and a `tool_call_entire_request`, both
-        with the same usage, and a sender may repeat itself.
+        with the same usage. An event may also be sent twice.
         """
         if request_id in self._counted:
             return False

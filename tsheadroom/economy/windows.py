@@ -1,7 +1,7 @@
-"""Which conversations only fit their model's window because of their forms.
+"""Which conversations fit into their model's window only because of their forms.
 
-If their decisions were lost, the client would have to compact them: a number to know before
-decisions are thrown away or the daemon is taken out of the way.
+If their decisions were lost, their clients would have to compact them. So an operator should know
+how many there are, before decisions are thrown away or the hook is switched off.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-MAX_CONVERSATIONS = 10_000  # those that overflow; 150 bytes each
-FORGET_S = 24 * 3600.0  # a conversation that rests for longer is not counted
+MAX_CONVERSATIONS = 10_000  # that are remembered; each takes 150 bytes
+FORGET_S = 24 * 3600.0  # a conversation that has rested for longer is not counted
 
 
 class Windows:
-    """Conversations whose last turn was over the window as it came and under it as it left."""
+    """Conversations whose last turn was too long for the window as it came, but not as it left."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
@@ -23,7 +23,7 @@ class Windows:
         self._last: OrderedDict[str, float] = OrderedDict()
 
     def seen(self, name: str, window: int, came: int, left: int) -> None:
-        """A turn of `came` tokens left with `left`; `window` 0 is not known and not counted."""
+        """Note a turn that came with `came` tokens and left with `left`. `window` 0: not known."""
         self._last.pop(name, None)
         if window and came > window >= left:
             self._last[name] = self._clock()

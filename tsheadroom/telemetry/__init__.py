@@ -1,1 +1,1 @@
-"""All that operators see: series, lines, logs."""
+"""All that operators see: the series of /metrics, the lines of -v, and logs."""

@@ -29,17 +29,17 @@ _COUNTERS = {
 
 
 class BillingCollector(Collector):
-    """Reads a Billing at each scrape. There are no series by label before the first bill."""
+    """Reads a Billing at each scrape. Before the first bill there are no series with labels."""
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each number of a Sum, and whether the cache is hit less than it should."""
+        """Yield a family for each number of a Sum, and the gauge about cache hits."""
         for name, text in _COUNTERS.items():
             family = CounterMetricFamily(f"tsheadroom_billed_{name}", text, labels=_LABELS)
             yield self._filled(family, name)
-        # A gauge: a policy that loses makes it fall.
+        # A gauge, because it falls when forms cost more tokens than they save.
         saved = GaugeMetricFamily(
             "tsheadroom_billed_saved_tokens",
             "Tokens that billed requests were shorter by; negative is a loss.",

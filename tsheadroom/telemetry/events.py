@@ -1,4 +1,4 @@
-"""What can happen to a call or to an item of it, by the name under which it is counted.
+"""The events that are counted: what can happen to a call or to one of its items.
 
 Each is a value of the label `event` of `tsheadroom_events_total`.
 """
@@ -11,7 +11,7 @@ from enum import StrEnum
 class Event(StrEnum):
     """One kind of event."""
 
-    # What the request is to what is known of its conversation.
+    # How the request relates to what is known of its conversation: conversations/recognise.py.
     TURN_NEW = "turn_new"
     TURN_CONTINUED = "turn_continued"
     TURN_REPEATED = "turn_repeated"
@@ -19,7 +19,7 @@ class Event(StrEnum):
     TURN_GAP = "turn_gap"
     TURN_UNKNOWN = "turn_unknown"
 
-    # Why a call goes on as it came, or why no new form is made for it.
+    # Why a call goes on as it came, or why it gets no new form.
     EMPTY = "empty"
     MODE_OFF = "mode_off"
     BYPASSED = "bypassed"
@@ -58,7 +58,7 @@ class Event(StrEnum):
 
     @classmethod
     def named(cls, name: str) -> Event | None:
-        """The event of this name; None for a name that nothing here counts."""
+        """The event of this name; None if there is no such event."""
         return _BY_NAME.get(name)
 
 

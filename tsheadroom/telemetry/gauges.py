@@ -1,8 +1,8 @@
-"""What the parts know of themselves, as series for /metrics.
+"""The series whose numbers other parts count: the pool, conversations, windows.
 
-Each function makes the families of one part with their values at this moment, for
-Metrics.watch(). They are families, not the library's Gauge and Counter, because a Counter cannot
-be given a number that somebody else counts.
+Each function reads one part's numbers as they are now, for Metrics.watch(). It makes families of
+them, not the library's Gauge and Counter: a Counter cannot be set to a number that was counted
+elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def of_pool(stats: PoolStats) -> list[Metric]:
-    """The pool's slots and how calls found them."""
+    """The pool's slots, the calls that wait for one, and how often workers were replaced."""
     return [
         GaugeMetricFamily("tsheadroom_pool_slots_total", "Worker slots.", stats.slots),
         GaugeMetricFamily("tsheadroom_pool_slots_busy", "Worker slots with a call.", stats.busy),
@@ -43,7 +43,7 @@ def of_pool(stats: PoolStats) -> list[Metric]:
 
 
 def of_conversations(conversations: Conversations) -> list[Metric]:
-    """Conversations in memory and their way to and from the disk."""
+    """Conversations in memory, and how many were evicted, read from disk and written there."""
     stats = conversations.stats
     return [
         GaugeMetricFamily(
@@ -71,7 +71,7 @@ def of_conversations(conversations: Conversations) -> list[Metric]:
 
 
 def of_windows(windows: Windows) -> list[Metric]:
-    """How many conversations would be over without compression."""
+    """How many conversations would not fit into their model's window without their forms."""
     return [
         GaugeMetricFamily(
             "tsheadroom_conversations_fitting_compressed_only",

@@ -1,6 +1,6 @@
-"""The numbers of one hook call, by value: what the -v line shows and the series count.
+"""The numbers of one hook call, as values: the -v line shows them, and the series count them.
 
-A call is recorded once, when it has ended; nothing reads its numbers to decide anything.
+A call is recorded once, when it has ended. Nothing reads these numbers to decide anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tsheadroom.telemetry.events import Event
 
 
 class Outcome(StrEnum):
-    """How a hook call ended; the value is the label of the outcome series."""
+    """How a hook call ended. The value is the label in the series of outcomes."""
 
     MODIFY = "modify"
     NOOP = "noop"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     REJECT_ENCODING = "reject_encoding"
 
 
-# The spelling of each outcome on the -v line, which operators grep for (the Go daemon's).
+# How the -v line spells each outcome, as the Go daemon does: operators search for these words.
 REASONS = {
     Outcome.MODIFY: "modify",
     Outcome.NOOP: "allow(noop)",
@@ -39,16 +39,13 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of a call between its first and its last byte. Times are milliseconds.
-
-    `slot` is -1 when no worker answered.
-    """
+    """The numbers of one turn. Times are milliseconds. `slot` is -1 if no worker answered."""
 
     outcome: Outcome = Outcome.PASSTHROUGH
     in_messages: int = 0
     in_bytes: int = 0  # JSON of the conversation as it came
     out_bytes: int = 0  # and as it leaves
-    wait_ms: float = 0.0  # for the event loop's turn, for a worker, and for its pipe
+    wait_ms: float = 0.0  # to be let in, for a worker, and for its pipe
     worker_ms: float = 0.0
     slot: int = -1
     cold: bool = False
@@ -59,17 +56,17 @@ class Figures:
     events: Mapping[Event, int] = field(default_factory=dict)
 
     def failed(self) -> Figures:
-        """The same call, when its answer could not be sent and the originals went out."""
+        """The same turn after an error of ours: the originals went out."""
         return replace(self, outcome=Outcome.ERROR, out_bytes=self.in_bytes, tokens_saved=0)
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call that has ended. Bytes are bytes, times are milliseconds."""
+    """One call that has ended. Times are milliseconds."""
 
     figures: Figures = Figures()
     encoding: str = ""  # the request body's Content-Encoding, "" for identity
-    wire_bytes: int = 0  # what arrived, before decoding
+    wire_bytes: int = 0  # size of the body as it arrived, before decoding
     duration_ms: float = 0.0
     read_ms: float = 0.0
     plan_ms: float = 0.0  # split, hash, replay, check, store, splice, compress the answer
@@ -93,12 +90,12 @@ class CallRecord:
 
     @property
     def events(self) -> Mapping[Event, int]:
-        """What happened to the call, with the hang-up that ended it, if one did."""
+        """What happened to the call. A hang-up of its caller is one of the events."""
         events = self.figures.events
         return {**events, Event.CALLER_HUNG_UP: 1} if self.hung_up else events
 
     def line(self) -> str:
-        """The -v line, in the Go daemon's format: its readers parse it."""
+        """The -v line, in the format of the Go daemon, which operators' scripts parse."""
         known = self.figures
         label = f"request({self.encoding})" if self.encoding else "request"
         reason = REASONS[self.outcome]

@@ -1,9 +1,8 @@
-"""The series that hook calls are counted in, each declared once, with a sentence of help.
+"""The series that count hook calls. Each is declared once, with a sentence of help.
 
-They are prometheus_client's own objects. The names are those of the Go daemon to the letter, which
-the library would change in one case: see Untyped. What other parts count themselves is read from
-them when somebody scrapes: gauges.py and billed.py say which series those are, and watch() takes
-them in.
+They are prometheus_client's own objects. Their names are exactly those of the Go daemon; Untyped is
+for names that the library would change. Other parts count some things themselves. Their numbers are
+read at each scrape, by way of watch(): gauges.py and billed.py have those series.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from tsheadroom.telemetry.record import CallRecord, Outcome
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-# The text format without OpenMetrics' rules for names, which the Go daemon's names break.
+# The text format of Prometheus. OpenMetrics has rules for names, and the Go daemon's break them.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# Distinct values of a label that comes from requests; the rest share "other". Aperture fills in
-# provider and model from its own configuration, so a real tailnet has a few dozen.
+# How many values a label may have that comes from requests; any more share "other". Aperture fills
+# in provider and model from its own configuration, so a real tailnet has a few dozen.
 MAX_PROVIDERS = 64
 MAX_MODELS = 256
 MAX_EVENTS = 256
@@ -33,33 +32,33 @@ MAX_LABEL_LENGTH = 128
 UNKNOWN = "unknown"
 OTHER = "other"
 
-# Seconds. A warm turn takes single milliseconds, Aperture's patience ends at 5 s by default and
-# at 30 s where operators raised it.
+# Seconds. A warm turn takes a few milliseconds. Aperture waits 5 s by default, or 30 s if operators
+# have raised that.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 PHASES = ("read", "wait", "worker", "plan", "write")
 
-# Makes the families that another part knows, with their values at this moment.
+# Makes families of the numbers that another part has now.
 Source = Callable[[], Iterable["Metric"]]
-# A family of one number, by name, help and value: what the hook makes its own with.
 
 _FAILED = frozenset({Outcome.ERROR, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
 
-# The library adds a series with the moment of creation to every counter, histogram and summary.
-# The Go daemon has none, and each would be one more name on every dashboard. It is a switch of the
-# whole process, which has no other user of the library.
+# The library adds a series with the time of creation to every counter, histogram and summary. The
+# Go daemon has none of these, and each would be one more name on every dashboard. The switch is for
+# the whole process; nothing else in it uses the library.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # it takes nothing
 
 
 def clean_label(value: str) -> str:
-    """A label value from a request: short, never empty, and UTF-8 (requests carry surrogates)."""
+    """Make a label of a request's text: short, never empty, and UTF-8 (it may have surrogates)."""
     return value[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() or UNKNOWN
 
 
 class LabelValues:
     """The values of one label that comes from requests: clean, and at most `limit` of them.
 
-    Each value costs memory here and in Prometheus for good, and a caller could make up any number.
+    Each value takes memory for good, here and in Prometheus, and a caller could invent any number
+    of them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -67,7 +66,7 @@ class LabelValues:
         self._limit = limit
 
     def of(self, value: str) -> str:
-        """`value` as a label; OTHER for a new one when there are `limit` already."""
+        """Return `value` as a label, or OTHER if it is new and there are `limit` already."""
         if (known := self._known.get(value)) is not None:
             return known
         clean = clean_label(value)
@@ -77,21 +76,21 @@ class LabelValues:
 
 
 class Untyped(prometheus.Gauge):
-    """A counter without `_total` in its name, as the Go daemon has three.
+    """A counter without `_total` in its name. The Go daemon has three of these.
 
-    The library's Counter would append `_total`, and "gauge" would say that the number may fall. So
-    it is shown as a series of no type.
+    The library's Counter would add `_total`, and type "gauge" would say that the number may fall.
+    So it is shown without a type.
     """
 
     def collect(self) -> Iterator[Metric]:
-        """The gauge's family, with its type taken off."""
+        """Yield the gauge's family, without its type."""
         for family in super().collect():
             family.type = "unknown"  # "untyped" in the text format
             yield family
 
 
 class _Watched(Collector):
-    """Asks one source at each scrape; not before, because its part may not have started yet."""
+    """Asks one source at each scrape, and not before: its part may not have started yet."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -166,31 +165,31 @@ class Metrics:
             ["phase"],
         )
         prometheus.ProcessCollector(registry=registry)
-        # Looking up a series by its label is most of what counting it costs, so those that every
-        # call needs are looked up once. It also makes them exist, at 0, before the first call.
+        # To look up a series by its label is most of the work of counting. So the ones that every
+        # call needs are looked up once. This also shows them, at 0, before the first call.
         self._phases = {phase: phases.labels(phase) for phase in PHASES}
         self._outcomes = {outcome: self._by_outcome.labels(outcome.value) for outcome in Outcome}
         self._providers = LabelValues(MAX_PROVIDERS)
         self._models = LabelValues(MAX_MODELS)
         self._event_names = LabelValues(MAX_EVENTS)
-        self._range_ms = (math.inf, 0.0)  # the least and the most: a Gauge cannot be read
+        self._range_ms = (math.inf, 0.0)  # the least and the most; a Gauge cannot be read back
 
     def watch(self, source: Source) -> None:
         """Ask `source` for its series at each scrape."""
         self.registry.register(_Watched(source))
 
     def inbound_start(self) -> None:
-        """A request of any kind reached the hook."""
+        """Count a request of any kind that reached the hook."""
         self.active += 1
         self._inbound.inc()
 
     def inbound_done(self) -> None:
-        """It left the hook, answered or not."""
+        """Count a request that left the hook, answered or not."""
         self.active -= 1
         self._inbound_done.inc()
 
     def record(self, call: CallRecord) -> None:
-        """Count one hook call that came to an end."""
+        """Count one hook call that has ended."""
         self._requests.inc()
         if call.outcome in _FAILED:
             self._failed.inc()
@@ -198,9 +197,9 @@ class Metrics:
         self._by_provider.labels(self._providers.of(call.figures.provider)).inc()
         self._by_model.labels(self._models.of(call.figures.model)).inc()
         self._tokens_before.inc(call.tokens_before)
-        # Workers count tokens, the daemon bytes: of a dense text more can be saved than is thought
-        # to have come. The library refuses to lower a counter, since Prometheus would take that
-        # for a restart; such a call adds nothing.
+        # Workers count tokens, the daemon counts bytes. So with a dense text more tokens can be
+        # saved than the daemon thinks have come. A counter must not fall, or Prometheus takes that
+        # for a restart. Such a call adds nothing.
         self._tokens_saved.inc(max(call.figures.tokens_saved, 0))
         self._tokens_after.inc(max(call.tokens_after, 0))
         self._cold_starts.inc(call.figures.cold)
@@ -224,9 +223,9 @@ class Metrics:
             self._phases["worker"].observe(call.figures.worker_ms / 1000)
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The value of one series now, None where there is no such series.
+        """Read the value of one series; None if there is no such series.
 
-        For tests: it collects everything, as a scrape does.
+        This is for tests: it collects everything, as a scrape does.
         """
         return self.registry.get_sample_value(name, labels)
 

@@ -1,7 +1,7 @@
-"""Writes the -v lines without ever holding up the event loop.
+"""Writes the -v lines without ever making the event loop wait.
 
-Somebody pipes stdout into a pager, or a log collector stalls: a plain write would then block, and
-with it every request. A line that cannot be written at once is dropped and counted.
+If stdout goes to a pager or to a log collector that has stopped reading, a plain write would wait,
+and every request with it. A line that cannot be written at once is dropped and counted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import time
 
 log = logging.getLogger(__name__)
 
-# Lines that nobody takes are reported once in so many seconds.
+# The log says once in so many seconds that lines were dropped.
 REPORT_EVERY_SECONDS = 60.0
 
 
 class LineOutput(io.TextIOWrapper):
-    """A text stream on a descriptor, for whole lines of less than a pipe's atomic 4 KiB."""
+    """A text stream for whole lines under 4 KiB, which a pipe takes whole or not at all."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(io.FileIO(descriptor, "wb", closefd=False))
@@ -30,18 +30,18 @@ class LineOutput(io.TextIOWrapper):
         self._reported = -REPORT_EVERY_SECONDS
 
     def write(self, text: str) -> int:
-        """Write, or drop and count; raises nothing."""
+        """Write the line, or drop it and count that. Raises nothing."""
         try:
             if any(event & select.POLLOUT for _, event in self._poll.poll(0)):
                 os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
             else:
                 self._drop("it is not read fast enough")
-        except OSError as error:  # the reader has gone: the lines are its loss, not the callers'
+        except OSError as error:  # the reader has gone; that is no reason for a request to fail
             self._drop(error.strerror or str(error))
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no line is held back."""
 
     def _drop(self, reason: str) -> None:
         self._dropped += 1
