@@ -18,11 +18,11 @@ SYSTEM = [
     }
 ]
 WRITING_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
-SHORT = 200  # characters of a file that is sent again all the same
+SHORT = 200  # characters; a file up to this size is sent again all the same
 
 
 def turns(path: Path, *, as_modern: bool) -> Iterator[tuple[float, Body]]:
-    """The request before each of the model's turns, and when it was sent (seconds)."""
+    """Yield the request before each answer of the model, and when it was sent, in seconds."""
     now = 0.0
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     messages = traffic.messages_of(path)
@@ -35,7 +35,7 @@ def turns(path: Path, *, as_modern: bool) -> Iterator[tuple[float, Body]]:
 
 
 def modern(messages: list[Body]) -> list[Body]:
-    """The conversation from a client that does not repeat file contents by itself."""
+    """The conversation as it would come from a client that does not repeat file contents."""
     calls: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     messages = copy.deepcopy(messages)
@@ -50,7 +50,7 @@ def modern(messages: list[Body]) -> list[Body]:
 
 
 def _shorten(result: Body, tool: str, path: str, seen: set[str]) -> None:
-    """Tell what a newer client tells instead of a file's content; `seen` has what was read."""
+    """Put in what a newer client says instead of a file's content. `seen` has what was read."""
     text = traffic.dumps(result.get("content")).decode("utf-8", "surrogatepass")
     if tool in WRITING_TOOLS and not result.get("is_error"):
         result["content"] = f"The file {path} has been updated successfully."

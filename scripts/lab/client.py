@@ -1,4 +1,4 @@
-"""A small HTTP client: one kept-alive connection, whole requests in one write, like Go's."""
+"""A small HTTP client. It keeps its connection, and writes a request in one go, as Go's does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request's milliseconds, HTTP status, and bytes of the answer's body."""
+    """One answered request: milliseconds, HTTP status, and bytes of the answer's body."""
 
     ms: float
     status: int
@@ -30,7 +30,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def post(self, body: bytes) -> Answered:
-        """Post a hook call and take the whole answer."""
+        """Post a hook call and read the whole answer."""
         started = time.perf_counter()
         self._socket.sendall(_HEAD % len(body) + body)
         head, rest = self._head()

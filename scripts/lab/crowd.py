@@ -19,13 +19,13 @@ from scripts.lab.growing import Growing
 from scripts.lab.latency import percentile
 
 DEADLINE_MS = 4_000  # the daemon's default
-# A conversation of the crowd begins small and grows by a turn a request, as most of a day's do.
+# A conversation of the crowd begins small and grows by a turn with each request, as most do.
 CROWD_BYTES = 20_000
-# Large enough that the workers hold as much as they ever will after a thousand turns.
+# So large that after a thousand turns the workers hold as much as they ever will.
 LEAK_BYTES = 200_000
 # Aperture opens a connection for each call that finds no free one.
 OVERLOAD_SENDERS = 1_000
-# More than can be waiting at once, since an agent sends one request at a time.
+# More sessions than senders, because a session sends one request at a time.
 OVERLOAD_SESSIONS = 2_000
 Connect = Callable[[], socket.socket]
 OUTCOME = 'tsheadroom_requests_by_outcome{outcome="%s"}'
@@ -33,7 +33,7 @@ OUTCOME = 'tsheadroom_requests_by_outcome{outcome="%s"}'
 
 @dataclass(slots=True)
 class Seen:
-    """Answers of many connections."""
+    """The answers that came on many connections."""
 
     answers: list[Answered] = field(default_factory=list)
     broken: int = 0  # connections that ended instead of answering
@@ -71,9 +71,10 @@ class Crowd:
         return growing.request(f"{self._run}-{session}-{generation}", growing.first + turn)
 
     def closed(self, connections: int, plan: Iterable[int]) -> tuple[Seen, float]:
-        """A turn of each session of the plan, in order; and the seconds that it took.
+        """Send a turn for each session of the plan, in order. Returns also the seconds it took.
 
-        A connection sends its next request when it has its answer; a session keeps to one.
+        A connection sends its next request when it has its answer. A session always uses the same
+        connection.
         """
         seen = Seen()
         shares: list[list[int]] = [[] for _ in range(connections)]
@@ -92,9 +93,10 @@ class Crowd:
         return seen, time.perf_counter() - started
 
     def open(self, rate: float, seconds: float) -> tuple[Seen, int]:
-        """Turns at a rate, whether answered or not; what came, and how many nobody could send.
+        """Send `rate` turns a second. Also returns how many could not be sent in time.
 
-        As with agents, a session's next turn waits for the answer to its last one.
+        As with agents, a session's next turn waits for the answer to its last one. If no session
+        is free or too many turns wait to be sent, a turn is not sent.
         """
         waiting: queue.Queue[int | None] = queue.Queue()
         idle = deque(range(len(self._growing)))
@@ -125,7 +127,7 @@ class Crowd:
 
 
 class _Line:
-    """A connection that is opened again when it breaks, and counts that."""
+    """A connection that is opened again when it breaks. It counts how often it broke."""
 
     def __init__(self, connect: Connect, seen: Seen) -> None:
         self._connect, self._seen = connect, seen
@@ -153,7 +155,7 @@ def _together(threads: list[threading.Thread]) -> None:
 def soak(
     traces: list[Path], sessions: int, connections: int, options: tuple[str, ...]
 ) -> tuple[str, dict[str, Any]]:
-    """Every session takes a turn, again and again, over a few connections."""
+    """In each of several rounds, let every session take a turn, over a few connections."""
     rounds = 5
     rows = []
     with Daemon(*options) as daemon:
@@ -183,7 +185,7 @@ def soak(
 
 
 def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """5,000 turns over 500 conversations, one after another: memory after each 500 turns."""
+    """Send 5,000 turns of 500 conversations, and read memory after each 500 turns."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
         crowd = Crowd(daemon.connect, traces, 500, LEAK_BYTES, 10)
@@ -207,7 +209,7 @@ def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, A
 
 
 def overload(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Twice the load that the daemon carries beside this client, and the time after it."""
+    """Send twice what the daemon can answer beside this client, and see how it is afterwards."""
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
         crowd = Crowd(daemon.connect, traces, OVERLOAD_SESSIONS, CROWD_BYTES, 20)
@@ -237,7 +239,7 @@ def _answers(daemon: Daemon, seen: Seen, before: dict[str, float]) -> dict[str, 
 
     return {
         **seen.numbers(),
-        # Since the start, without the wait in the kernel for the loop to take the request.
+        # The largest since the start; without the time that a request waited in the kernel.
         "hook_max_ms": round(after.get("headroom_overhead_ms_max", 0.0), 1),
         "modify": grown(OUTCOME % "modify"),
         "noop": grown(OUTCOME % "noop"),

@@ -1,6 +1,7 @@
-"""The daemon under measurement: a process of its own, its CPU, its memory, its metrics.
+"""Starts the daemon that is measured, as a process, and reads its CPU, memory and metrics.
 
-It serves a local address, or a private tailnet of this machine with a second node for the callers.
+It serves a local address, or a private tailnet on this machine, where a second node sends the
+requests.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from tsheadroom.cli.ask import NoDaemon
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
-PATIENCE = 60.0  # of a client
+PATIENCE = 60.0  # seconds that a client waits
 HOST = "tsheadroom"
-LONGEST = 60  # characters of a path that a state directory's socket is put under
+LONGEST = 60  # characters of a temporary directory's path; a socket's path must be short
 MIB = 1024.0  # KiB
 
 
@@ -50,7 +51,7 @@ class Usage:
 
 
 class Daemon:
-    """`tsheadroom serve` with a fresh state directory; a context manager."""
+    """`tsheadroom serve` with a new state directory; a context manager."""
 
     _dial: Callable[[], socket.socket]
 
@@ -105,7 +106,7 @@ class Daemon:
         self._parts.callback(self._end)
 
     def connect(self) -> socket.socket:
-        """A connection to it."""
+        """Open a connection to it."""
         return self._dial()
 
     def __enter__(self) -> Daemon:
@@ -125,7 +126,7 @@ class Daemon:
         self._parts.close()
 
     def _wait_ready(self) -> None:
-        """Until every worker is warm."""
+        """Wait until every worker is warm."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
             try:
@@ -137,7 +138,7 @@ class Daemon:
         raise RuntimeError(f"the daemon did not get ready:\n{self._log.read_text()}")
 
     def _all_warm(self) -> bool:
-        """A row would measure the start of a worker otherwise."""
+        """True if all workers are warm. Otherwise a row would measure the start of a worker."""
         return self.metrics().get("tsheadroom_pool_slots_warm", 0) >= self._pool
 
     def _end(self) -> None:
@@ -159,16 +160,16 @@ class Daemon:
         self._process.send_signal(number)
 
     def page(self, path: str) -> tuple[int, str]:
-        """Status and text of one of its pages."""
+        """Get one of its pages: status and text."""
         return status.ask(self._state, path)
 
     def metrics(self) -> dict[str, float]:
-        """Its series by name with labels."""
+        """Read its series, by name with labels."""
         found = re.findall(r"^([^#\s]\S*) (\S+)$", self.page("/metrics")[1], re.MULTILINE)
         return {name: float(value) for name, value in found}
 
     def usage(self) -> Usage:
-        """CPU and memory now, of the daemon and of all that it has started."""
+        """Read CPU and memory now, of the daemon and of all processes that it has started."""
         workers = [pid for pid in _tree(self._process.pid) if pid != self._process.pid]
         return Usage(
             _cpu(self._process.pid),
@@ -179,7 +180,7 @@ class Daemon:
 
 
 def short_directory(prefix: str) -> Path:
-    """A new directory for temporary files, with room for a socket's path (108 bytes at most)."""
+    """Make a temporary directory with a short path: a socket's may have 108 bytes at most."""
     usual = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix=prefix, dir=usual if len(usual) < LONGEST else "/tmp"))
 
@@ -201,7 +202,7 @@ def _tree(root: int) -> list[int]:
 
 
 def _cpu(pid: int) -> float:
-    """Milliseconds; the scheduler's own nanoseconds, since a turn is less than a clock tick."""
+    """CPU milliseconds, from the scheduler's nanoseconds: a turn takes less than a clock tick."""
     total = 0.0
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:

@@ -1,4 +1,4 @@
-"""The demo: a private tailnet, the real daemon, two conversations, and what came of them."""
+"""Runs the demo: a private tailnet, the real daemon, two conversations, and what was saved."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scripts.lab.demo_tailnet import (
 )
 from scripts.lab.door import ROOT
 
-# With the least that has to be saved, in percent of the tokens.
+# The last number is how much has to be saved at least, in percent of the tokens.
 CONVERSATIONS = (
     ("A coding agent's session", traffic.DATA / "258c7280-ae70-1.jsonl", 0.0),
     ("A session of JSON tools", traffic.DATA / "json_heavy.jsonl", 15.0),
@@ -40,7 +40,7 @@ def converse(seen: Conversation, path: Path, caller: Caller, address: str, daemo
     """Send a conversation turn by turn over the tailnet, showing the daemon's lines."""
     with contextlib.closing(caller.http(address)) as connection:
         connection.connect()
-        # As Go's client does: head and body would wait 40 ms for each other otherwise.
+        # As Go's client does. Otherwise the body would wait 40 ms after the head.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, sent in enumerate(traffic.turns(path)):
             call = traffic.hook_call(sent, path.stem, f"{path.stem}-{number}")
@@ -54,7 +54,7 @@ def converse(seen: Conversation, path: Path, caller: Caller, address: str, daemo
 
 
 def run(keep: bool, shown: Callable[[], None]) -> None:
-    """The demo; with `keep` it stays until somebody stops it, after calling `shown`."""
+    """Run the demo. With `keep`, it then calls `shown` and stays until somebody stops it."""
     print("[2/5] Starting a private tailnet", flush=True)
     with tailnet(keep) as (control, caller, daemon, directory):
         address = wait_ready(caller, daemon, control)
@@ -92,7 +92,7 @@ def _stop_on_signal(number: int, frame: object) -> None:
 
 
 def _guarded(keep: bool, shown: Callable[[], None]) -> int:
-    """Run, and give the exit code."""
+    """Run the demo and return the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop_on_signal)
     try:
@@ -107,7 +107,7 @@ def _guarded(keep: bool, shown: Callable[[], None]) -> int:
 
 
 def _keep() -> int:
-    """Run in a process that stays when this one, which the person waits for, has ended."""
+    """Run the demo in a process that stays when this one has ended, so that the prompt returns."""
     KEEPER.parent.mkdir(exist_ok=True)
     lock = KEEPER.open("a+")
     try:
@@ -136,7 +136,7 @@ def _keep() -> int:
         os._exit(code)
     lock.close()
     os.close(writer)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keeper hears it, too, and tells us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keeper gets it, too, and ends
     signal.signal(signal.SIGTERM, lambda *_: os.kill(keeper, signal.SIGTERM))
     if os.read(reader, 1):
         return 0
@@ -161,7 +161,7 @@ def _stop() -> int:
 
 
 def main(*, keep: bool, stop: bool) -> int:
-    """The command; gives its exit code."""
+    """Run the command and return its exit code."""
     if stop:
         return _stop()
     return _keep() if keep else _guarded(keep=False, shown=lambda: None)

@@ -1,4 +1,4 @@
-"""What the demo shows: what a provider saw of each conversation, and what was saved."""
+"""Counts and shows what a provider got of each conversation of the demo, and what was saved."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from scripts.lab import traffic
 from scripts.lab.demo_tailnet import DemoFailed
 
-SHOWN_TURNS = 6  # rows of a conversation in the table, from its first turn to its last
+SHOWN_TURNS = 6  # rows for each conversation in the table, from its first turn to its last
 
 
 @dataclass
 class Turn:
-    """One request: bytes of its body and o200k tokens, before and after."""
+    """One request: bytes of its body and o200k tokens, before and after the hook."""
 
     messages: int
     bytes_before: int
@@ -24,10 +24,10 @@ class Turn:
 
 @dataclass
 class Conversation:
-    """What a provider saw of one conversation."""
+    """What a provider got of one conversation."""
 
     name: str
-    least_saved: float  # percent of the tokens; the demo fails below
+    least_saved: float  # percent of the tokens; if less is saved, the demo fails
     turns: list[Turn] = field(default_factory=list)
     changed_prefixes: int = 0
     markers: int = 0
@@ -35,7 +35,7 @@ class Conversation:
     _seen: list[Any] = field(default_factory=list)
 
     def take(self, sent: traffic.Body, got: traffic.Body) -> None:
-        """One request, as the agent sent it and as it is forwarded."""
+        """Add a request, as the agent sent it and as it is forwarded."""
         before, after = traffic.dumps(sent), traffic.dumps(got)
         self.turns.append(
             Turn(
@@ -58,19 +58,19 @@ class Conversation:
 
     @property
     def total(self) -> Turn:
-        """All turns together: what the provider bills."""
+        """The sums over all turns, which is what the provider bills."""
         columns = ("bytes_before", "bytes_after", "tokens_before", "tokens_after")
         sums = [sum(getattr(turn, name) for turn in self.turns) for name in columns]
         return Turn(self.turns[-1].messages, *sums)
 
 
 def saved(before: int, after: int) -> float:
-    """Percent."""
+    """How much less it is now, in percent."""
     return 100 * (before - after) / before if before else 0.0
 
 
 def show(conversations: list[Conversation]) -> None:
-    """The table."""
+    """Print the table."""
     head = f"{'turn':>6}{'messages':>10}{'bytes':>14}{'forwarded':>12}{'saved':>8}"
     print("\n" + head + f"{'tokens':>14}{'forwarded':>12}{'saved':>8}")
     for conversation in conversations:
@@ -101,7 +101,7 @@ def _row(label: str, turn: Turn) -> None:
 
 
 def judge(conversations: list[Conversation]) -> None:
-    """Raise when the demo shows something else than it should."""
+    """Raise DemoFailed if something else came out than should."""
     for conversation in conversations:
         for attribute in ("changed_prefixes", "markers", "changed_fields"):
             if getattr(conversation, attribute):

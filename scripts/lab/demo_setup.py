@@ -20,7 +20,7 @@ from scripts.lab.door import PYTHON, ROOT, in_venv, start_again_in_venv
 
 
 def check_options() -> None:
-    """Print the above, and end, unless the options are some of these."""
+    """Print the usage and end, unless the options are right."""
     options = sys.argv[1:]
     if options not in ([], ["--keep"], ["--stop"]):
         print(__doc__)
@@ -28,7 +28,7 @@ def check_options() -> None:
 
 
 def set_up() -> None:
-    """Set up in this (any) Python, then go on in the project's."""
+    """Set everything up, with whatever Python this is, then go on in the project's."""
     if in_venv():
         return
     if sys.argv[1:] != ["--stop"] or not PYTHON.exists():

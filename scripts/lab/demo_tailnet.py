@@ -26,7 +26,8 @@ START_SECONDS = 90.0  # a loaded machine warms up the workers in ten
 STOP_SECONDS = 20.0  # the daemon's own drain takes five
 LINE_SECONDS = 10.0
 POLL_SECONDS = 0.1
-# Has the kernel end a program with the demo, even if that is killed (PR_SET_PDEATHSIG, SIGTERM).
+# Lets the kernel end a program when the demo ends, even if the demo is killed: PR_SET_PDEATHSIG
+# with SIGTERM.
 _LAUNCH = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -34,11 +35,11 @@ DIE_WITH_DEMO = [sys.executable, "-c", _LAUNCH] if sys.platform == "linux" else 
 
 
 class DemoFailed(Exception):
-    """The demo did not show what it is there to show."""
+    """The demo did not show what it should. The text says what went wrong."""
 
 
 class Undisturbed(private.Process):
-    """A process that Ctrl-C in the terminal does not reach: it is ended in its turn."""
+    """A process that Ctrl-C in the terminal does not reach. The demo ends it in the right order."""
 
     log: IO[bytes]
 
@@ -68,7 +69,7 @@ class Caller(Undisturbed, private.Caller):
 
 
 class Daemon:
-    """`tsheadroom serve -v` as a node; its -v lines go to a file that is read as it grows."""
+    """`tsheadroom serve -v` as a node. Its -v lines go to a file, which is read as it grows."""
 
     def __init__(self, control_url: str, directory: Path, *, outlives: bool) -> None:
         self.log = directory / "tsheadroom.log"
@@ -91,12 +92,12 @@ class Daemon:
         self._reader = self.lines.open(encoding="utf-8")
 
     def check(self) -> None:
-        """Raise when it has ended."""
+        """Raise DemoFailed if it has ended."""
         if self.process.poll() is not None:
             raise DemoFailed(f"the daemon ended with {self.process.returncode}")
 
     def next_line(self) -> str:
-        """The next -v line, once it is there."""
+        """Wait for the next -v line and return it."""
         end = time.monotonic() + LINE_SECONDS
         line = ""
         while time.monotonic() < end:
@@ -108,7 +109,7 @@ class Daemon:
         raise DemoFailed("the daemon printed no line for a request")
 
     def stop(self) -> None:
-        """End it as an operator would; kill it when that does not help."""
+        """End it as an operator would; kill it if that does not help."""
         self._reader.close()
         if self.process.poll() is None:
             self.process.terminate()
@@ -121,7 +122,7 @@ class Daemon:
 
 @contextlib.contextmanager
 def tailnet(keep: bool) -> Iterator[tuple[ControlServer, Caller, Daemon, Path]]:
-    """Control server, caller and daemon; gone afterwards, whatever happens."""
+    """Start control server, caller and daemon, and end all of them afterwards."""
     directory = short_directory("tsheadroom-demo-")
     with contextlib.ExitStack() as parts:
         parts.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -150,7 +151,7 @@ def _tail(path: Path, lines: int = 25) -> str:
 
 
 def wait_ready(caller: Caller, daemon: Daemon, control: ControlServer) -> str:
-    """The node's address, once a worker is warm and the caller has reached it."""
+    """Wait until a worker is warm and the caller has reached the node. Returns its address."""
     started = time.monotonic()
     why = "it did not start"
     while time.monotonic() < started + START_SECONDS:
@@ -158,7 +159,7 @@ def wait_ready(caller: Caller, daemon: Daemon, control: ControlServer) -> str:
         daemon.check()
         try:
             code, text = status.ask(daemon.state, "/readyz")
-            # Asked here first: a caller that dials a node too early waits seconds to try again.
+            # This is asked first: a caller that dials a node too early waits seconds to try again.
             if code == http.HTTPStatus.OK:
                 address = _address(control)
                 with contextlib.closing(caller.http(address)) as connection:

@@ -1,7 +1,7 @@
-"""Conversations that grow turn by turn, as bytes that are ready to be posted.
+"""Conversations that grow turn by turn, as bytes that can be posted.
 
-A request of a megabyte is put together from messages that were serialised once, so that the
-client's own work stays small beside what is measured.
+Messages are serialised once, and requests are put together from them. So the client's own work
+stays small beside what is measured, also for a request of a megabyte.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from scripts.lab import traffic
 
-# A conversation longer than all traces goes on with their text varied: the same words again would
-# be repeats, which are cheap. What is varied keeps its layout, line numbers and JSON.
+# A conversation that is longer than all traces goes on with their texts in other words. The same
+# words again would be repeats, which are cheap. Layout, line numbers and JSON stay as they are.
 _LONG_WORD = re.compile(r"\b[a-z]{6,}\b")
 
 
 class Growing:
-    """One long conversation, any prefix of which is a request; sessions differ in its beginning."""
+    """One long conversation. A turn is a prefix of it; sessions differ in their first message."""
 
     def __init__(self, traces: list[Path], size: int, turns: int, variety: int = 0) -> None:
-        """At least `turns` turns follow the first request whose messages are `size` bytes.
+        """Make it so long that `turns` turns follow the first request of at least `size` bytes.
 
-        Each `variety` above 0 says the same in other words, new to every cache.
+        Each `variety` above 0 has other words, which no cache has seen.
         """
         self._messages: list[bytes] = []
         self._ends: list[int] = []  # how many messages each turn's request has
@@ -66,7 +66,7 @@ class Growing:
 
 @lru_cache(maxsize=4)
 def _stitched(traces: tuple[Path, ...]) -> list[dict[str, Any]]:
-    """The traces' messages one after another."""
+    """The messages of all traces, one trace after another."""
     messages: list[dict[str, Any]] = []
     for path in traces:
         part = traffic.messages_of(path)
@@ -77,7 +77,7 @@ def _stitched(traces: tuple[Path, ...]) -> list[dict[str, Any]]:
 
 
 def _endless(traces: tuple[Path, ...], variety: int) -> Iterator[dict[str, Any]]:
-    """The stitched messages again and again; each time in other words and with other ids."""
+    """Yield the messages of all traces again and again, each time with other words and ids."""
     for lap in itertools.count():
         suffix = f"{variety or ''}{'x' * lap}"
         for message in _stitched(traces):
@@ -85,7 +85,7 @@ def _endless(traces: tuple[Path, ...], variety: int) -> Iterator[dict[str, Any]]
 
 
 def _varied(value: Any, suffix: str, key: str = "") -> Any:
-    """The texts of a message with every longer word another one."""
+    """The message with each longer word changed."""
     if isinstance(value, str):
         if key in ("id", "tool_use_id"):
             return f"{value}_{suffix}"

@@ -2,10 +2,10 @@
 
 usage: python -m scripts.lab.json_heavy > tests/data/json_heavy.jsonl
 
-The shapes and the layout are those that the tools print, taken from their public documentation:
-GitHub's REST API as curl gets it (indented by two), kubectl -o json and the AWS CLI (by four), jq,
-npm ls --json, the MCP reference server for files, ripgrep --json and gh --json (compact, a line
-each). The values are invented, by a fixed seed: the same file every time.
+Shapes and layout are those that the tools print, from their public documentation: GitHub's REST API
+as curl gets it (indented by two), kubectl -o json and the AWS CLI (by four), jq, npm ls --json, the
+MCP reference server for files, ripgrep --json and gh --json (compact, on one line each). The values
+are invented, from a fixed seed, so the file is the same every time.
 """
 
 from __future__ import annotations

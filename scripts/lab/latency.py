@@ -1,4 +1,4 @@
-"""The table of latencies: warm turns of growing conversations, by size and sessions."""
+"""Measures latency: warm turns of growing conversations, by size and number of sessions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from scripts.lab.client import Answered, Connection
 from scripts.lab.daemon import Daemon, Usage
 from scripts.lab.growing import Growing
 
-SETTLE_SECONDS = 0.5  # for what a turn leaves to be done after its answer
+SETTLE_SECONDS = 0.5  # for work that a turn leaves to be done after its answer
 PHASES = ("read", "plan", "wait", "worker", "write")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A row: bytes of messages in the first measured request, and sessions at once."""
+    """What a row measures: bytes of messages in the first measured request, sessions at once."""
 
     size: int
     sessions: int = 1
@@ -32,7 +32,7 @@ USUAL = (Case(55_000), Case(213_000), Case(1_000_000), Case(213_000, 16))
 
 @dataclass(slots=True)
 class Row:
-    """What a case came to. Milliseconds; CPU is per measured turn."""
+    """The figures of a case. Times are milliseconds; CPU is for each measured turn."""
 
     size: int
     messages: int
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(slots=True)
 class _Session:
-    """One conversation's client: first grows it, then waits for the start, then measures."""
+    """The client of one conversation. It lets it grow, waits for the start, then measures."""
 
     growing: Growing
     name: str
@@ -94,7 +94,10 @@ def measure(
     on_start: Callable[[], None] = lambda: None,
     on_end: Callable[[], None] = lambda: None,
 ) -> Row:
-    """Run one case against a running daemon; `variety` is new to it, and so are the next few."""
+    """Measure one case with a running daemon.
+
+    The daemon must not have seen `variety` yet, nor the next ones, one for each session.
+    """
     gate = threading.Barrier(case.sessions + 1)
     run = time.time_ns()
     sessions = [
@@ -156,7 +159,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def _phases(before: dict[str, float], after: dict[str, float], turns: int) -> dict[str, float]:
-    """Milliseconds a turn, from the daemon's own histograms."""
+    """Milliseconds of each phase in a turn, from the daemon's own histograms."""
     result = {}
     for phase in PHASES:
         name = f'tsheadroom_phase_seconds_sum{{phase="{phase}"}}'
@@ -212,7 +215,7 @@ def run(
     options: tuple[str, ...],
     tailnet: bool = False,
 ) -> tuple[str, dict[str, Any]]:
-    """All cases against one daemon: the table, and the same for machines."""
+    """Measure all cases with one daemon. Returns the table, and the same figures for machines."""
     variety = 0
     with Daemon(*options, tailnet=tailnet) as daemon:
         idle = daemon.usage()

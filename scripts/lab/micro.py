@@ -1,4 +1,4 @@
-"""The daemon's pure steps, timed alone: split, hash, plan, splice, by the size of a body."""
+"""Measures some of the daemon's steps alone: split, hash, plan and splice, by the body's size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tsheadroom.turns.rules import Rules
 SIZES = (50_000, 1_000_000, 20_000_000)
 LEAST_RUNS = 5
 SECONDS = 1.0  # for each step at each size
-_DOCUMENT = "x" * 40_000  # pads the largest body: agents' conversations end far below 20 MB
+_DOCUMENT = "x" * 40_000  # makes up the largest body: agents' conversations end far below 20 MB
 
 
 def _body(traces: list[Path], size: int) -> bytes:
-    """A hook call of about `size` bytes; beyond 2 MB by longer tool outputs, not more messages."""
+    """Make a hook call of about `size` bytes. Above a megabyte it is filled up with long texts."""
     growing = Growing(traces, min(size, 1_000_000), 0)
     call = growing.request("micro", growing.first)
     short = size - len(call)
@@ -55,14 +55,14 @@ def _timed(step: Callable[[], object]) -> dict[str, float]:
 
 
 def _splice(call: HookCall) -> Callable[[], object]:
-    """Every tenth item gets another text of its own size."""
+    """Return the step that gives every tenth item a form."""
     changes = [(*call.items[index], b'{"role":"user","content":"a form"}')
                for index in range(0, len(call.items), 10)]  # fmt: skip
     return lambda: answer.modify(call, changes)
 
 
 def _plan(call: HookCall, digests: Digests) -> Callable[[], object]:
-    """Find a conversation that is known up to its last two messages."""
+    """Return the step that finds a known conversation."""
     request = Rules.of(call, digests, Settings()).request
     conversations = Conversations(directory=None)
 
@@ -76,7 +76,7 @@ def _plan(call: HookCall, digests: Digests) -> Callable[[], object]:
 
 
 def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
-    """The table, and the same for machines."""
+    """Measure all steps. Returns the table, and the same figures for machines."""
     rows: list[dict[str, Any]] = []
     for size in SIZES:
         data = _body(traces, size)

@@ -1,4 +1,4 @@
-"""What may be forwarded of a conversation: the policies that scripts/simulate compares."""
+"""The policies that scripts/simulate compares: what is forwarded of a conversation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def as_it_is() -> Policy:
 
 def reference() -> Policy:
     """Headroom's default pipeline over the whole conversation, every turn."""
-    from headroom import compress  # seconds, and only with this policy
+    from headroom import compress  # takes seconds, and only this policy needs it
 
     def forward(now: float, body: Body) -> Body:
         result = compress(copy.deepcopy(body["messages"]), model=MODEL)
@@ -42,15 +42,15 @@ def reference() -> Policy:
 
 
 class InlineWorkers:
-    """A pool of workers that is one worker's own code, in this process."""
+    """Stands in for the pool: the code of one worker, in this process."""
 
     def __init__(self) -> None:
-        from tsheadroom.child.compress.compressor import Compressor  # imports Headroom: seconds
+        from tsheadroom.child.compress.compressor import Compressor  # Headroom takes seconds
 
         self._held = held.HeldConversations(Compressor({}))
 
     def submit(self, job: Job) -> asyncio.Future[Reply]:
-        """The reply, at once."""
+        """Return a future that has the reply already."""
         done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         done.set_result(msgspec.convert(self._held.turn(json.loads(job.payload)), Reply))
         return done
@@ -67,7 +67,7 @@ class InlineDaemon:
         self._loop = asyncio.new_event_loop()
 
     def __call__(self, now: float, body: Body) -> Body:
-        """What is forwarded of a request."""
+        """Return the body that is forwarded for a request."""
         self._now = 1.0 + now
         metadata = {"provider": "anthropic", "model": MODEL}
         raw = traffic.dumps({"metadata": metadata, "request_body": body})
@@ -86,7 +86,7 @@ class InlineDaemon:
 
 
 def ours(**changes: Any) -> Callable[[], Policy]:
-    """The daemon with other settings than the defaults."""
+    """The policy of the daemon, with these settings instead of the defaults."""
     return lambda: InlineDaemon(Settings(**changes))
 
 

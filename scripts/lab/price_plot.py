@@ -1,4 +1,4 @@
-"""The picture of what conversations cost by turn, a line a policy, as SVG."""
+"""Draws what conversations cost by turn, with a line for each policy, as SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLE = "Cumulative price of input tokens by turn (Anthropic, 100% = all convers
 
 
 def plot(results: dict[str, dict[str, Bill]]) -> str:
-    """Cumulative price by turn over all conversations, as SVG."""
+    """Draw the cumulative price by turn over all conversations. Returns SVG."""
     curves = {name: _curve(list(bills.values())) for name, bills in results.items()}
     base = curves["as it is"][-1]
     most = max(curve[-1] for curve in curves.values()) or 1.0
@@ -33,7 +33,7 @@ def plot(results: dict[str, dict[str, Bill]]) -> str:
 
 
 def _curve(bills: list[Bill]) -> list[float]:
-    """The cost up to each turn, one conversation after another."""
+    """The sum of the costs up to each turn, one conversation after another."""
     total, curve = 0.0, [0.0]
     for bill in bills:
         curve += [total + cost for cost in bill.curve]
@@ -42,7 +42,7 @@ def _curve(bills: list[Bill]) -> list[float]:
 
 
 def _y(share: float) -> str:
-    """Where a share of the highest cost is."""
+    """The height in the picture of a share of the highest cost."""
     return f"{TOP + (BOTTOM - TOP) * (1 - share):.1f}"
 
 

@@ -1,9 +1,9 @@
 """Runs the daemon with a sampler: `python -m scripts.lab.profiled FILE serve ...`.
 
-A timer interrupts the main thread, where the event loop is, every millisecond; the stacks that it
-finds are counted between SIGUSR1 (start) and SIGUSR2 (write FILE). Waiting for something to happen
-is left out. A timer on CPU time would not do: the kernel looks at those at its ticks only, and a
-turn is over before the next one.
+Every millisecond a timer interrupts the main thread, where the event loop is, and the stack there
+is counted. SIGUSR1 starts that, SIGUSR2 ends it and writes FILE. An event loop that waits is not
+counted. A timer on CPU time would not work: the kernel checks it only at clock ticks, and a turn is
+over before the next one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws where the event loop's time goes in a turn: a picture of its sampled stacks."""
+"""Draws where the event loop's time goes in a turn, from samples of its stack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 30  # functions in each list
 WIDTH, BAR, TOP, FONT = 1100, 19, 46, 11
 LEAST_SHARE = 0.004  # narrower boxes would be unreadable
 CHAR_WIDTH = 6.2
-# Frames of the interpreter and the loop that say nothing about the daemon.
+# Functions of the interpreter and of asyncio that say nothing about the daemon are left out.
 DULL = (
     "scripts/lab/",
     "runpy",
@@ -45,7 +45,7 @@ OTHER_COLOUR = "#f5f5f5"
 
 @dataclass(slots=True)
 class Node:
-    """A function on a stack, with the samples at or under it."""
+    """A function on a stack, with the number of samples in it or in what it calls."""
 
     label: str
     count: int = 0
@@ -85,7 +85,7 @@ def _colour(label: str) -> str:
 
 
 def _boxes(node: Node, left: float, depth: int, scale: float, out: list[str]) -> int:
-    """The boxes of a function and all under it; gives how deep they go."""
+    """Add the boxes of all that a function calls to `out`. Returns how deep they go."""
     deepest = depth
     for child in sorted(node.children.values(), key=lambda n: n.label):
         width = child.count * scale
@@ -112,7 +112,7 @@ def _box(node: Node, left: float, depth: int, width: float, share: float) -> str
 
 
 def draw(root: Node, title: str) -> str:
-    """The picture, as SVG."""
+    """Draw the picture. Returns SVG."""
     boxes: list[str] = []
     deepest = _boxes(root, 0.0, 0, WIDTH / max(1, root.count), boxes)
     height = TOP + (deepest + 1) * BAR + 6
@@ -139,7 +139,10 @@ def draw(root: Node, title: str) -> str:
 def run(
     traces: list[Path], case: Case, target: Path, options: tuple[str, ...]
 ) -> tuple[str, dict[str, Any]]:
-    """Sample the daemon's turns of a conversation and write the picture."""
+    """Sample the daemon in turns of a conversation, and write the picture to `target`.
+
+    Returns a list of functions for people, and the same figures for machines.
+    """
     with tempfile.TemporaryDirectory(prefix="tsheadroom-profile-") as directory:
         stacks = Path(directory) / "stacks.json"
         runner = ("scripts.lab.profiled", str(stacks))

@@ -1,4 +1,4 @@
-"""What a conversation costs at the prices of a provider's prompt cache."""
+"""Works out what a conversation costs at the prices of a provider's prompt cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from scripts.lab.traffic import Body
 LOOKBACK = 20  # content blocks; Anthropic's rule, see docs/prompt-cache.md
 CHARACTERS_PER_TOKEN = 4
 
-# name -> (read, write, any prefix): multiples of an uncached token's price
+# name -> (price of a read, price of a write, True if any prefix is cached). Prices are multiples of
+# an uncached token's.
 TABLES = {
     "anthropic": (0.1, 1.25, False),
     "read 0.05": (0.05, 1.25, False),
@@ -23,33 +24,33 @@ TABLES = {
 }
 
 Policy = Callable[[float, Body], Body]
-"""What is forwarded of a request, by when it was sent (seconds) and its body."""
+"""Takes the time of a request in seconds, and its body. Returns the body that is forwarded."""
 
 
 @dataclass
 class Bill:
-    """One conversation under one policy."""
+    """What one conversation costs under one policy."""
 
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TABLES, 0.0))
-    curve: list[float] = field(default_factory=list)  # anthropic cost up to each turn
+    curve: list[float] = field(default_factory=list)  # Anthropic's cost up to each turn
     tokens: float = 0.0
     broken: int = 0  # requests whose prefix changed though the client's had not
-    dangling: int = 0  # requests with a marker that nobody can retrieve
-    last: Body | None = None
+    dangling: int = 0  # requests with a marker for content that nobody can retrieve
+    last: Body | None = None  # the last request, as forwarded
 
 
 @dataclass
 class Prompt:
-    """A request's content blocks in the cache's order; each list has an entry a block."""
+    """A request's content blocks in the order of the cache. Each list has an entry for a block."""
 
     texts: list[str] = field(default_factory=list)
     sizes: list[float] = field(default_factory=list)  # tokens
     chain: list[bytes] = field(default_factory=list)  # hash of the blocks up to this one
-    marks: list[int] = field(default_factory=list)  # which blocks are breakpoints
+    marks: list[int] = field(default_factory=list)  # but this one has the indexes of breakpoints
 
     @classmethod
     def of(cls, body: Body) -> Prompt:
-        """A request's body, taken apart."""
+        """Take a request's body apart."""
         prompt, link = cls(), b""
         for index, (text, is_mark) in enumerate(blocks(body)):
             prompt.texts.append(text)
@@ -61,7 +62,7 @@ class Prompt:
 
 
 class Cache:
-    """A provider's prompt cache, seen from one conversation."""
+    """A provider's prompt cache, as far as one conversation fills it."""
 
     def __init__(self, read: float, write: float, any_prefix: bool) -> None:
         self._read, self._write, self._any_prefix = read, write, any_prefix
@@ -69,8 +70,8 @@ class Cache:
         self._used = 0.0
 
     def bill(self, prompt: Prompt, now: float, ttl: float) -> float:
-        """The price of one request, in uncached tokens; a `ttl` of 0 keeps entries for ever."""
-        # A conversation's requests share their start, so its entries are renewed, or die, together.
+        """The price of one request, in uncached tokens. With `ttl` 0, entries never expire."""
+        # All requests begin alike, so all entries are used again, or expire, together.
         if ttl and now - self._used > ttl:
             self._entries.clear()
         self._used = now
@@ -83,14 +84,14 @@ class Cache:
         )
 
     def _automatic(self, prompt: Prompt) -> tuple[int, int]:
-        """How many blocks are read, and up to which one they are in the cache afterwards."""
+        """How many blocks are read from the cache, and how many are in it afterwards."""
         chain = prompt.chain
         hit = next((i for i, c in enumerate(chain) if c not in self._entries), len(chain))
         self._entries.update(chain)
         return hit, len(chain)
 
     def _explicit(self, prompt: Prompt) -> tuple[int, int]:
-        """The same where only breakpoints are written, and looked for a little before them."""
+        """The same for a cache that is written at breakpoints and looks a little before them."""
         chain, marks = prompt.chain, prompt.marks
         hit = 0
         for mark in reversed(marks):
@@ -103,7 +104,7 @@ class Cache:
 
 
 def bill(path: Path, policy: Policy, *, as_modern: bool, ttl: float) -> Bill:
-    """One conversation under one policy."""
+    """Work out what one conversation costs under one policy."""
     total, caches = Bill(), {name: Cache(*table) for name, table in TABLES.items()}
     previous: list[str] = []
     before: list[str] = []
@@ -124,7 +125,7 @@ def bill(path: Path, policy: Policy, *, as_modern: bool, ttl: float) -> Bill:
 
 
 def blocks(body: Body) -> Iterator[tuple[str, bool]]:
-    """Each content block's text in the cache's order, and whether it is a breakpoint."""
+    """Yield each content block's text, in the order of the cache, and True for a breakpoint."""
     for block in body["system"]:
         yield _text(block), "cache_control" in block
     for message in body["messages"]:
@@ -150,5 +151,5 @@ def _promises(text: str) -> bool:
 
 
 def percent(part: float, whole: float) -> float:
-    """With one decimal; of nothing, all."""
+    """`part` in percent of `whole`, with one decimal; 100 if `whole` is 0."""
     return round(100 * part / whole, 1) if whole else 100.0

@@ -1,4 +1,4 @@
-"""Recorded conversations as Aperture sends them: bodies, breakpoints, hook calls, tokens."""
+"""Recorded conversations as Aperture sends them: request bodies, hook calls, and their tokens."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def body(messages: list[Body]) -> Body:
 
 
 def turns(path: Path) -> Iterator[Body]:
-    """The body of each request of a recorded conversation."""
+    """Yield the body of each request of a recorded conversation."""
     messages = messages_of(path)
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
@@ -89,7 +89,7 @@ def hook_call(request_body: Body, session: str, request: str) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """The value as a prompt cache sees it: no breakpoints, a string as one text block."""
+    """The value without what a prompt cache ignores: no breakpoints, a string as one text block."""
     if isinstance(value, dict):
         value = {k: plain(v) for k, v in value.items() if k != "cache_control"}
         if "role" in value and isinstance(value.get("content"), str):
