@@ -60,7 +60,7 @@ def _platform() -> str:
 
 
 def _fits(version: str) -> bool:
-    """Whether `go version` names a release that this library builds with."""
+    """True if `go version` names a release that this library builds with."""
     found = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?\b", version)
     if not found:
         return False

@@ -36,7 +36,7 @@ class Lines:
 
     @property
     def numbered(self) -> bool:
-        """Whether any of its lines show a number."""
+        """True if any of its lines shows a number."""
         return bool(self.separators)
 
 

@@ -79,7 +79,7 @@ def parse(line: str) -> Pointer | None:
 
 
 def imitated(text: str) -> bool:
-    """Whether a text that we did not write holds something like a pointer."""
+    """True if a text that we did not write holds something that looks like a pointer."""
     if " unchanged: see " in text or "[same output as " in text:
         return IMITATION.search(text) is not None
     return repeats.IMITATION.search(text) is not None
@@ -98,8 +98,10 @@ def describe(here: Lines, of: int, there: Lines, first: int, count: int, name: s
 
 
 def run_ok(lines: Lines, first: int, count: int) -> bool:
-    """Whether lines can be named by their first number and their count: all in one segment, or,
-    in a text that shows no numbers, any."""
+    """True if lines can be named by their first number and their count.
+
+    They can if all are in one segment, or if the text shows no numbers.
+    """
     if first < 0 or count < 1 or first + count > len(lines.raw):
         return False
     if not lines.numbered:
@@ -121,8 +123,10 @@ def place(lines: Lines, pointer: Pointer) -> int | None:
 
 
 def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
-    """Whether each pointer of an edit stands in its new text, and for exactly what the original has
-    there: its target lines stand in the outgoing text and equal the original's, numbers aside.
+    """True if each pointer of an edit is in its new text, and stands for the original's lines.
+
+    That is so if its target lines stand in the outgoing text, and are the original's lines there,
+    whatever their numbers.
 
     `lookup(item, slot, call)` gives the outgoing text of an earlier slot, or None.
     """

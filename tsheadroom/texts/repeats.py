@@ -51,7 +51,7 @@ def fold(text: str) -> str:
     if not 2 * MIN_LINES <= len(lines) <= MAX_LINES or IMITATION.search(text) is not None:
         return text
     out: list[str] = []
-    kept = [True] * len(lines)  # whether a line stands in the outgoing text itself
+    kept = [True] * len(lines)  # True for a line that stands in the outgoing text itself
     blocks: dict[tuple[str, ...], int] = {}
     beginnings = _Beginnings()
     at = 0
@@ -127,5 +127,5 @@ def unfold(text: str) -> str:
 
 
 def is_fold(line: str) -> bool:
-    """Whether a line stands for others of its own output."""
+    """True if a line stands for others of its own output."""
     return line.startswith("[") and _LINE.fullmatch(line) is not None

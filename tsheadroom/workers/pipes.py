@@ -58,7 +58,7 @@ class PipeReader:
             pass
 
     def _readable(self) -> bool:
-        """Read a slice; whether there may be more."""
+        """Read a slice. Returns True if there may be more."""
         for _ in range(READS_A_WAKE):
             if self._fd < 0:  # closed by on_data
                 return False

@@ -98,7 +98,7 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is warm."""
+        """True if a worker is warm."""
         return any(slot.warm for slot in self._slots)
 
     @property

@@ -68,22 +68,22 @@ class Slot:
 
     @property
     def warm(self) -> bool:
-        """Whether there is a worker that takes calls."""
+        """True if there is a worker that takes calls."""
         return self.worker is not None and self.worker.usable
 
     @property
     def busy(self) -> bool:
-        """Whether its worker has a call in flight."""
+        """True if its worker has a call."""
         return self.worker is not None and self.worker.calling
 
     @property
     def free(self) -> bool:
-        """Whether it would take a call now."""
+        """True if it would take a call now."""
         return self.warm and not self.busy
 
     @property
     def alive(self) -> bool:
-        """Whether it is worth waiting for: it has a worker, or will soon have one again."""
+        """True if it is worth waiting for: it has a worker, or will soon have one again."""
         return self._replacing or self.worker is not None
 
     def call(self, payload: bytes, on_done: Callable[[Reply | Exception], None]) -> None:
@@ -148,7 +148,7 @@ class Slot:
         return worker
 
     async def _wait_for_end(self, worker: Worker) -> tuple[bool, str]:
-        """Returns whether the worker was of no use at all, and why it ended."""
+        """Returns True if the worker was of no use at all, and why it ended."""
         reason = await asyncio.shield(worker.gone)
         self.worker = None
         # One that dies idle before its first answer is as bad as one that does not start.

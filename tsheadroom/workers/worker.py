@@ -86,12 +86,12 @@ class Worker:
 
     @property
     def calling(self) -> bool:
-        """Whether a call is in flight."""
+        """True if it has a call."""
         return self._on_done is not None
 
     @property
     def usable(self) -> bool:
-        """Whether it is ready, has not ended, and is not about to be killed."""
+        """True if it is ready, has not ended, and is not about to be killed."""
         return self.ready.done() and not self._reason and not self.gone.done()
 
     def call(self, payload: bytes, on_done: Callable[[Outcome], None]) -> None:

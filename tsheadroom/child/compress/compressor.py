@@ -95,7 +95,7 @@ class Conversation:
         self._compressor = compressor
         self._calls = ToolCalls()
         self._index = Index()
-        # Texts that calls write, by call, until the output says whether that worked.
+        # Texts that calls write, by call, until the output says if that worked.
         self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
         self._answered: set[str] = set()  # calls whose output pointers may lead to
         # Files whose latest reading has folds in it. Read once more, a file comes in full: the
@@ -300,7 +300,7 @@ def _bytes(text: str) -> int:
 
 
 def _encodable(text: str) -> bool:
-    """Whether a reply can carry it. Headroom passes half a surrogate pair on as it came."""
+    """True if a reply can carry it. Headroom passes half a surrogate pair on as it came."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -313,7 +313,7 @@ def _failed(part: Mapping[str, Any]) -> bool:
 
 
 def _holds_pointer(value: Any) -> bool:
-    """Whether a pointer stands anywhere in a tool call's input."""
+    """True if there is a pointer anywhere in a tool call's input."""
     if isinstance(value, str):
         return pointers.imitated(value)
     if isinstance(value, Mapping):

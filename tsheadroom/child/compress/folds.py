@@ -271,5 +271,5 @@ class Folder:
 
 
 def _barrier(line: str) -> bool:
-    """Whether a target line is itself a pointer: those never lead on."""
+    """True if a target line is itself a pointer. A pointer never leads to another one."""
     return line.startswith("[") and pointers.parse(line) is not None

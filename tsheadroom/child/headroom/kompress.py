@@ -1,4 +1,4 @@
-"""Headroom's learned text compressor: whether it can run here, and how fast it is.
+"""Headroom's learned text compressor: can it run here, and how fast is it?
 
 Headroom would look for its weights on the network, spend 220 MB a process on trying without them,
 and let a long text hold the worker for many times what a caller waits.
@@ -34,7 +34,7 @@ _TRIAL = " ".join(f"word{at} of a text that is read to see how long this takes" 
 
 
 class Kompress:
-    """The text model of one process; `wanted` says whether `lossy` was on when the process started.
+    """The text model of one process; `wanted` is True if `lossy` was on when the process started.
 
     It is not loaded later: that would take longer than a call may, need memory that this process
     was not given, and start threads, after which a fork server cannot fork any more.
@@ -46,7 +46,7 @@ class Kompress:
         self.pace = 0.0  # seconds a word, as measured when it was loaded
 
     def usable(self, model: str | None) -> bool:
-        """Whether this model (None: Headroom's own) is there; loads it when first asked."""
+        """True if this model (None: Headroom's own) is there. Loads it when first asked."""
         return model != DISABLED and not self.lacks(model)
 
     def lacks(self, model: str | None) -> str:
@@ -61,7 +61,7 @@ class Kompress:
         return self._lacks[name]
 
     def affordable(self, text: str) -> bool:
-        """Whether a text can be expected to be done in time."""
+        """True if a text can be expected to be done in time."""
         return len(text.split()) * self.pace <= TEXT_SECONDS
 
     def _why_not(self, name: str) -> str:

@@ -60,7 +60,7 @@ def build() -> TransformPipeline:
 
 
 def marked(text: str) -> bool:
-    """Whether a text holds a marker of Headroom that promises to bring something back."""
+    """True if a text holds a marker of Headroom that promises to bring something back."""
     return (
         any(marker in text for marker in _MARKERS)
         or CCR_RETRIEVAL_MARKER_RE.search(text) is not None
@@ -81,12 +81,12 @@ def nested_lines(text: str) -> int:
 
 
 def worth_trying(text: str) -> bool:
-    """Whether Headroom can make this text shorter, and can be given it."""
+    """True if Headroom can make this text shorter, and can be given it."""
     return len(text) >= MIN_CHARS and cheap_enough(text)
 
 
 def cheap_enough(text: str) -> bool:
-    """Whether Headroom can be given this text without paying for it out of proportion."""
+    """True if Headroom does not take far too long with this text."""
     if len(text) > MAX_CHARS:
         return False
     return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES

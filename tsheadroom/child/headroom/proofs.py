@@ -1,4 +1,4 @@
-"""Whether a text that Headroom made shorter still says the same: believed only where it is checked.
+"""Checks that a text that Headroom made shorter still says the same.
 
 Headroom proves its folds of logs, listings and diffs itself. Its tables of JSON are decoded here
 by Headroom's own decoder and compared, value by value, with what the original says.
@@ -20,7 +20,7 @@ MAX_FAILURES = 200  # values that look like JSON and are not: then the text is s
 
 
 def same(original: str, shorter: str, names: Iterable[str]) -> bool:
-    """Whether the shorter text says what the original says; `names` are what was applied."""
+    """True if the shorter text says what the original says; `names` are what was applied."""
     if all(name.rpartition(":")[2].startswith(PROVEN) for name in names):
         return True
     try:
