@@ -80,7 +80,7 @@ def _how_to_reach(control: ControlServer, caller: Caller, address: str, director
         f"  curl -x {proxy} http://{HOST}/config\n"
         f"  curl -x {proxy} http://{HOST}/metrics\n"
         f"Another node joins with: --control-url {control.url}, any auth key\n"
-        f"Its lines and log: {directory}/tsheadroom.telemetry.verbose, {directory}/tsheadroom.log\n"
+        f"Its lines and log: {directory}/tsheadroom.lines, {directory}/tsheadroom.log\n"
         "Stop it: scripts/demo --stop",
         flush=True,
     )

@@ -73,7 +73,7 @@ class Daemon:
 
     def __init__(self, control_url: str, directory: Path, *, outlives: bool) -> None:
         self.log = directory / "tsheadroom.log"
-        self.lines = directory / "tsheadroom.telemetry.verbose"
+        self.lines = directory / "tsheadroom.lines"
         self.state = directory / "state"
         words = ["serve", "-v", "--hostname", HOST, "--control-url", control_url]
         words += ["--state-dir", str(self.state), "--pool-size", "2"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
@@ -35,6 +36,8 @@ from tsheadroom.turns.splice import Spliced, spliced
 from tsheadroom.turns.tally import Tally
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # How many requests are taken apart in one pass of the event loop, at most some milliseconds each.
 # So a request that is nearly answered does not wait for all that have just come in.
@@ -189,8 +192,7 @@ class OpenTurn:
                 return turn
             entry.leave()  # a slow disk must not keep others out
             try:
-                async with asyncio.timeout_at(self._until):
-                    disk.take(await asyncio.wrap_future(turn))
+                disk.take(await self._from_disk(turn))
             except (StoreError, TimeoutError) as error:
                 disk.unreadable = True
                 self._tally.note(Event.HISTORY_UNREADABLE)
@@ -234,13 +236,20 @@ class OpenTurn:
         if saved is None:
             return
         try:
-            async with asyncio.timeout_at(self._until):
-                await asyncio.shield(asyncio.wrap_future(saved))
+            await self._from_disk(saved)
         except (StoreError, TimeoutError) as error:
             turn.take_back()
             asked.failed = True
             asked.events[Event.DECISION_NOT_DURABLE] = 1
             log.error("new items left alone: not durable err=%s", str(error) or "deadline")
+
+    async def _from_disk(self, future: Future[T]) -> T:
+        """Wait for the store, until the deadline at most. It goes on with its work in any case."""
+        waiting = asyncio.wrap_future(future)
+        # If it fails later than anybody waits for it, the store's own log line is enough.
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        async with asyncio.timeout_at(self._until):
+            return await asyncio.shield(waiting)
 
     def _account_for(self, call: HookCall, turn: Turn, rules: Rules, done: Spliced) -> None:
         if not rules.is_turn:
