@@ -276,6 +276,31 @@ func (p pipes) Accept() (net.Conn, error) {
 
 func (p pipes) Close() error { return nil }
 
+// reset is a connection whose peer has gone, as tsnet's network stack shows it.
+type reset struct{ net.Conn }
+
+func (reset) RemoteAddr() net.Addr { return nil }
+
+func TestAPeerThatResetBeforeItWasServedHarmsNobody(t *testing.T) {
+	ln := pipes{conns: make(chan net.Conn)}
+	b := New()
+	fd, err := b.Serve(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	defer b.Close()
+	peer, gone := net.Pipe()
+	ln.conns <- reset{gone}
+	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("the connection of a peer that has gone ended with %v", err)
+	}
+	_, next := net.Pipe()
+	ln.conns <- next
+	owner(t, fd)
+	close(ln.conns)
+}
+
 func TestOutOfDescriptorsIsSurvived(t *testing.T) {
 	ln := pipes{conns: make(chan net.Conn)}
 	defer close(ln.conns)

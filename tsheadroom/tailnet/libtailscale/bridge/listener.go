@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errPeerGone says that a peer reset its connection before it could be handed over.
+var errPeerGone = errors.New("the peer has gone")
+
 // listener passes what it accepts over a socket, one message a connection.
 type listener struct {
 	bridge  *Bridge
@@ -48,6 +51,9 @@ func (l *listener) acceptLoop() {
 			continue
 		}
 		conn.Close() // its peer sees at once that nobody serves it
+		if errors.Is(err, errPeerGone) {
+			continue
+		}
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
 			return
 		}
@@ -57,6 +63,11 @@ func (l *listener) acceptLoop() {
 
 // handOver makes a descriptor for conn and sends it to the owner.
 func (l *listener) handOver(conn net.Conn) error {
+	// A connection that was reset since has no remote address any more in tsnet's network stack.
+	remote := conn.RemoteAddr()
+	if remote == nil {
+		return errPeerGone
+	}
 	ours, theirs, err := pair()
 	if err != nil {
 		return err
@@ -67,7 +78,7 @@ func (l *listener) handOver(conn net.Conn) error {
 		ours.Close()
 		return err
 	}
-	k := &link{bridge: l.bridge, id: id, addr: conn.RemoteAddr().String(), tail: conn, local: ours}
+	k := &link{bridge: l.bridge, id: id, addr: remote.String(), tail: conn, local: ours}
 	if !l.bridge.add(k) {
 		k.abort()
 		return net.ErrClosed
