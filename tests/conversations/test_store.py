@@ -14,7 +14,8 @@ import pytest
 from tsheadroom.conversations.forms import Edit, Form
 from tsheadroom.conversations.store import Record, StoreError, known
 from tsheadroom.conversations.store import sweep as sweep_module
-from tsheadroom.conversations.store.sqlite import FILE_NAME, SqliteStore
+from tsheadroom.conversations.store.file import FILE_NAME
+from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
 
 FORM = Form(b"t" * 16, (Edit(("content",), 0, 9, b'"x"'),), (), 7)

@@ -301,9 +301,9 @@ class SlowDisk:
 
     def __init__(self, ledger: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ledger._store
-        self._write = ledger._store._submit
+        self._write = ledger._store._writer.submit
         self._held: list[tuple[Future[None], Future[None]]] = []
-        monkeypatch.setattr(ledger._store, "_submit", self._submit)
+        monkeypatch.setattr(ledger._store._writer, "submit", self._submit)
 
     def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
         late: Future[None] = Future()

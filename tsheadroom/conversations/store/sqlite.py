@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import queue
 import sqlite3
 import threading
 import time
@@ -24,29 +22,18 @@ import msgspec
 import zstandard
 
 from tsheadroom.conversations.store import Forms, Line, Record, StoreError
+from tsheadroom.conversations.store.file import FILE_NAME, connect, open_file
 from tsheadroom.conversations.store.known import KnownPrefixes
+from tsheadroom.conversations.store.writer import Write, Writer
 
 log = logging.getLogger(__name__)
 
-FILE_NAME = "conversations.sqlite3"
-SCHEMA = 1
 _LOOK_ROWS = 1000  # names of turns noted in one go, in some 2 ms
 _LOOK_PAUSE_S = 0.01  # between: the event loop needs the interpreter, too
-_GROUPED = 512  # writes in one transaction at most, so that the first does not wait too long
 _IN_QUERY = 500  # below SQLite's bound on host parameters
-_BUSY_MS = 5000
 _LEVEL = 3  # zstd's default: forms are small and written once
 _EXPLAINING = 4  # requests that are looked at to explain an answer; nearly always there is one
 
-_TABLES = """
-CREATE TABLE turn (
-  chain BLOB PRIMARY KEY, parent BLOB, family BLOB NOT NULL, length INTEGER NOT NULL,
-  digests BLOB NOT NULL, forms BLOB, delivered INTEGER NOT NULL, at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX turn_family ON turn (family, at);
-CREATE INDEX turn_parent ON turn (parent);
-CREATE TABLE costly (digest BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-"""
 _WALK_UP = """
 WITH RECURSIVE up(chain, parent, family, length, digests, forms, delivered) AS (
   SELECT chain, parent, family, length, digests, forms, delivered FROM turn WHERE chain = ?
@@ -70,9 +57,6 @@ P = ParamSpec("P")
 _FORMS = msgspec.msgpack.Decoder(Forms)
 
 
-_Write = tuple[str, tuple[object, ...]]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Change:
     """Makes of a stored turn what it is to be; None if it is to be deleted."""
@@ -87,16 +71,13 @@ class SqliteStore:
         """Open the file, or create it. Raises StoreError."""
         self._path = directory / FILE_NAME
         self.clock = clock
-        self._reader = self._open()
+        self._reader = open_file(self._path)
         # Changes to turns that are on disk, by prefix, until they are written. Nobody waits for
         # these, so a reader may come first, and has to apply them itself.
         self._changes: dict[bytes, list[_Change]] = {}
-        self._lock = threading.Lock()  # of the changes, and of the queue's end
-        self._closed = False
+        self._lock = threading.Lock()  # of the changes
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="decisions-read")
-        self._queue: queue.SimpleQueue[tuple[_Write, Future[None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
-        self._thread.start()
+        self._writer = Writer(self._path)
         self._known: KnownPrefixes | None = None  # None until all of the file was looked through
         self._saved: list[bytes] = []  # turns that were saved while it is looked through
         self._looking: Future[KnownPrefixes] | None = self._look_through()
@@ -115,12 +96,14 @@ class SqliteStore:
         return looking
 
     def _all_known(self) -> KnownPrefixes:
-        self._submit("SELECT 1", ()).result()  # then all that was saved before is in the file
-        with contextlib.closing(self._connect()) as connection:
+        self._writer.submit(
+            "SELECT 1", ()
+        ).result()  # then all that was saved before is in the file
+        with contextlib.closing(connect(self._path)) as connection:
             count = connection.execute("SELECT count(*) FROM turn").fetchone()[0]
             known = KnownPrefixes(count)
             rows = connection.execute("SELECT chain FROM turn INDEXED BY turn_parent")
-            while not self._closed and (slice_ := rows.fetchmany(_LOOK_ROWS)):
+            while not self._writer.closed and (slice_ := rows.fetchmany(_LOOK_ROWS)):
                 known.update(row[0] for row in slice_)
                 time.sleep(_LOOK_PAUSE_S)
         return known
@@ -209,9 +192,9 @@ class SqliteStore:
     def save(self, record: Record) -> Future[None]:
         """Write a turn. It is durable when the future is done."""
         self._note(record.chain)
-        return self._submit(*self._insert(record))
+        return self._writer.submit(*self._insert(record))
 
-    def _insert(self, record: Record) -> _Write:
+    def _insert(self, record: Record) -> Write:
         forms = None
         if record.forms:
             pack = zstandard.ZstdCompressor(_LEVEL).compress
@@ -243,7 +226,7 @@ class SqliteStore:
     def _change(self, chain: bytes, change: _Change, sql: str, values: tuple[object, ...]) -> None:
         with self._lock:
             self._changes.setdefault(chain, []).append(change)
-        self._submit(sql, values).add_done_callback(lambda _: self._written(chain, change))
+        self._writer.submit(sql, values).add_done_callback(lambda _: self._written(chain, change))
 
     def _written(self, chain: bytes, change: _Change) -> None:
         """Forget a change that is on disk. The writer's thread calls this, so it needs the lock."""
@@ -255,20 +238,20 @@ class SqliteStore:
 
     def quarantine(self, digest: bytes) -> Future[None]:
         """Note an item that must not be given to a worker again."""
-        return self._submit(
+        return self._writer.submit(
             "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
         )
 
     def release_quarantined(self, before: float) -> Future[None]:
         """Forget which items cost a worker its life before this time (seconds since 1970)."""
-        return self._submit("DELETE FROM costly WHERE at < ?", (int(before),))
+        return self._writer.submit("DELETE FROM costly WHERE at < ?", (int(before),))
 
     def forget(self, family: bytes, last: int, limit: int) -> Future[None]:
         """Delete up to `limit` turns of a conversation that has not gone on since `last`.
 
         The latest go first. What is left is then still a conversation, with an earlier end.
         """
-        return self._submit(
+        return self._writer.submit(
             "DELETE FROM turn WHERE chain IN (SELECT chain FROM turn WHERE family = ?1"
             " AND (SELECT max(at) FROM turn WHERE family = ?1) <= ?2 ORDER BY at DESC LIMIT ?3)",
             (family, last, limit),
@@ -281,7 +264,7 @@ class SqliteStore:
         turns themselves, and so nobody has to wait.
         """
         after = b""
-        with contextlib.closing(self._connect()) as connection:
+        with contextlib.closing(connect(self._path)) as connection:
             while found := connection.execute(
                 "SELECT family, max(at), count(*) FROM turn WHERE family > ?"
                 " GROUP BY family ORDER BY family LIMIT ?",
@@ -292,7 +275,7 @@ class SqliteStore:
 
     def size(self) -> int:
         """Bytes of the file that are in use. This blocks, so it is for a thread of the caller's."""
-        with contextlib.closing(self._connect()) as connection:
+        with contextlib.closing(connect(self._path)) as connection:
             pages, free, page = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("page_count", "freelist_count", "page_size")
@@ -302,108 +285,10 @@ class SqliteStore:
     def close(self) -> None:
         """Write what is queued, move SQLite's log into the file, and close it."""
         self._reads.shutdown(cancel_futures=True)
-        with self._lock:
-            self._closed = True
-            self._queue.put(None)
-        self._thread.join()
+        self._writer.close()
         if self._looking is not None:
             wait([self._looking])  # it stops at its next slice
         self._reader.close()
-
-    def _submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
-        future: Future[None] = Future()
-        # From here on nobody can cancel it: if a caller hangs up, its decision is still written.
-        future.set_running_or_notify_cancel()
-        with self._lock:
-            if self._closed:
-                future.set_exception(StoreError("the decisions on disk are closed"))
-            else:
-                self._queue.put(((sql, values), future))
-        return future
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            # Created here, because SQLite would use the umask, and forms are people's data.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._path.chmod(0o600)
-            with contextlib.closing(self._connect()) as first:
-                version = first.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    first.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
-            if version > SCHEMA:
-                raise StoreError(
-                    f"{self._path} was written by a newer tsheadroom (schema {version}, this one"
-                    f" knows {SCHEMA}); upgrade, or move the file away"
-                )
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise StoreError(f"{self._path} cannot be opened: {error}") from error
-            return self._start_over(error)
-        except OSError as error:
-            raise StoreError(f"{self._path} cannot be opened: {error}") from error
-
-    def _start_over(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-        spoilt = self._path.with_suffix(".spoilt")
-        log.error("decisions on disk are spoilt; starting empty err=%s kept=%s", error, spoilt)
-        self._path.replace(spoilt)
-        for suffix in ("-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        return self._open()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        # After a commit this process may be killed and nothing is lost. A power cut may take back
-        # the last commits, but never half of one. An fsync for each turn would cost more than all
-        # the rest of it.
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return connection
-
-    def _write_all(self) -> None:
-        connection = self._connect()
-        for batch in self._gathered():
-            try:
-                # A single write commits by itself. Each further statement would have to wait until
-                # the event loop's thread lets go of the interpreter.
-                if len(batch) > 1:
-                    connection.execute("BEGIN IMMEDIATE")
-                for (sql, values), _ in batch:
-                    connection.execute(sql, values)
-                if len(batch) > 1:
-                    connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                log.error("decisions could not be written err=%s turns=%d", error, len(batch))
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                _resolve(batch, error)
-            else:
-                _resolve(batch, None)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-
-    def _gathered(self) -> Iterator[list[tuple[_Write, Future[None]]]]:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            batch = [first]
-            while len(batch) < _GROUPED and not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    yield batch
-                    return
-                batch.append(more)
-            yield batch
-
-
-def _resolve(batch: Sequence[tuple[_Write, Future[None]]], error: sqlite3.Error | None) -> None:
-    for _, future in batch:
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(StoreError(f"decisions could not be written: {error}"))
 
 
 def _is_gone(changes: Sequence[_Change]) -> bool:
