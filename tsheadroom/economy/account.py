@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tsheadroom.aperture.call import Envelope, HookCall, Metadata
-from tsheadroom.economy.billing import Billing, Forecast, read_bill
+from tsheadroom.economy.billing import Bill, Billing, Forecast, read_bill
 from tsheadroom.economy.windows import Windows
 from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of
 
@@ -15,18 +15,19 @@ class Account:
         self.billing = Billing()
         self.windows = Windows()
 
-    def is_bill(self, metadata: Metadata, *, has_body: bool) -> bool:
-        """True if this is an event about an answered request. It may have a body, as a call has."""
-        bill = read_bill(bytes(metadata.estimated_cost))
-        if bill is None:
-            return False
-        return not has_body or self.billing.is_event(metadata.request_id, bill)
+    def bill_of(self, metadata: Metadata, *, has_body: bool) -> Bill | None:
+        """The bill that an event about an answered request brings; None if this is no such event.
 
-    def billed(self, called: HookCall | Envelope) -> bool:
-        """Count a bill. Returns False if it was counted before. `is_bill` must have been True."""
-        metadata = called.metadata
+        An event may have a body, as a call has.
+        """
         bill = read_bill(bytes(metadata.estimated_cost))
-        assert bill is not None
+        if bill is None or (has_body and not self.billing.is_event(metadata.request_id, bill)):
+            return None
+        return bill
+
+    def billed(self, called: HookCall | Envelope, bill: Bill) -> bool:
+        """Count a bill. Returns False if it was counted before."""
+        metadata = called.metadata
         provider, request_id = metadata.provider or "", metadata.request_id or ""
         return self.billing.billed(request_id, provider, called.model, bill)
 

@@ -153,10 +153,11 @@ class OpenTurn:
     def _is_bill(self, called: HookCall | Envelope, digests: Digests | None) -> bool:
         """If this is an event about an answered request, count its bill, and return True."""
         account = self._turns.account
-        if account.is_bill(called.metadata, has_body=digests is not None):
+        bill = account.bill_of(called.metadata, has_body=digests is not None)
+        if bill is not None:
             self._tally.name(called)
             self._tally.note(Event.BILL)
-            if not account.billed(called):
+            if not account.billed(called, bill):
                 self._tally.note(Event.BILL_REPEATED)
             return True
         if digests is None:

@@ -64,14 +64,12 @@ class Hook:
         self._settings = settings
         self._metrics = metrics
         self._options = options
-        self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, count it, and print its line."""
         self._metrics.inbound_start()
-        self._open += 1
         self._idle.clear()
         try:
             if request.method != "POST":
@@ -81,8 +79,7 @@ class Hook:
             return await self._post(request)
         finally:
             self._metrics.inbound_done()
-            self._open -= 1
-            if not self._open:
+            if not self._metrics.active:
                 self._idle.set()
 
     async def drained(self) -> None:
