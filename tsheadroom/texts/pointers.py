@@ -5,7 +5,8 @@
     [70 lines unchanged: see lines 1-70 of your Write foo.ex above]    no numbers here
     [same output as Bash "npm test" above]                   the whole of it
 
-Line numbers are those that the text shows, or count from 1 where it shows none.
+Line numbers are those that the text shows, or count from 1 where it shows none. Of an output in a
+wrapper (`wrappers.py`) only the payload counts, and the texts of one output count as one.
 The child renders by this, the daemon verifies by it, the tests expand by it. Standard library only.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tsheadroom.texts import numbering, repeats, steps
+from tsheadroom.texts import numbering, repeats, steps, wrappers
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import ARROW, Lines
 from tsheadroom.texts.tools import ToolCall, written_texts
@@ -128,10 +129,11 @@ def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
     That is so if its target lines stand in the outgoing text, and are the original's lines there,
     whatever their numbers.
 
-    `lookup(item, slot, call)` gives the outgoing text of an earlier slot, or None.
+    `lookup(item, slot, call)` gives an earlier text as it goes out, of an output its payload. None
+    if there is no such text.
     """
-    here = numbering.read(shown(original, edit.get("transforms") or ()))
-    new = set(str(edit.get("text", "")).split("\n"))
+    here = numbering.read(wrappers.opened(shown(original, edit.get("transforms") or ())).payload)
+    new = set(wrappers.opened(str(edit.get("text", ""))).payload.split("\n"))
     targets: dict[str, Lines] = {}
     expected = set()
     for pointer in edit.get("pointers") or ():
@@ -154,7 +156,8 @@ def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
 
 def shown(original: str, transforms: Iterable[str]) -> str:
     """The original as it stood when its lines were folded: after the steps that come first."""
-    return steps.repeat(original, transforms)
+    wrapped = wrappers.opened(original)
+    return wrapped.close(steps.repeat(wrapped.payload, transforms))
 
 
 def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
@@ -179,25 +182,39 @@ def expand(
     "json" took off stays off. None: a pointer leads nowhere.
     """
     calls = _calls_of(items[:item])
-    own, text = calls.by_id.get(call), _result(items[: item + 1], call)
-    if own is None or text is None:
+    own, part = calls.by_id.get(call), _result(items[: item + 1], call)
+    if own is None or part is None:
         return None
+    taken = set(transforms)
+    if PADDED in taken:
+        taken.add("gutter")  # folded lines come back without padding, whoever took it off
+    restored = []
+    for _, text in wrappers.pieces(part):
+        wrapped = wrappers.opened(text)
+        payload = _expanded(wrapped.payload, items[: item + 1], calls, own)
+        if payload is None:
+            return None
+        restored.append(wrapped.close(steps.undo(payload, taken)))
+    return wrappers.joined(restored)
+
+
+def _expanded(
+    payload: str, items: Sequence[Mapping[str, Any]], calls: ToolCalls, own: ToolCall
+) -> str | None:
+    """A payload with the lines that its pointers stand for; None if one leads nowhere."""
     out: list[str] = []
-    for line in text.split("\n"):
+    for line in payload.split("\n"):
         pointer = parse(line)
         if pointer is None:
             out.append(line)
             continue
         found = calls.find(pointer.name, own)
-        target = _target(items[: item + 1], *found) if found else None
+        target = _target(items, *found) if found else None
         meant = lines(pointer, numbering.read(target)) if target is not None else []
         if not meant:
             return None
         out += meant
-    taken = set(transforms)
-    if PADDED in taken:
-        taken.add("gutter")  # folded lines come back without padding, whoever took it off
-    return steps.undo("\n".join(out), taken)
+    return "\n".join(out)
 
 
 def lines(pointer: Pointer, there: Lines) -> list[str]:
@@ -225,15 +242,16 @@ def _calls_of(items: Iterable[Mapping[str, Any]]) -> ToolCalls:
 
 def _target(items: Sequence[Mapping[str, Any]], call: ToolCall, written: int) -> str | None:
     if not written:
-        return _result(items, call.id)
+        part = _result(items, call.id)
+        return None if part is None else wrappers.payload_of(part)
     for part in _parts(items, call.id, "tool_use"):
         texts = list(written_texts(part.get("input")))
         return texts[written - 1][1] if written <= len(texts) else None
     return None
 
 
-def _result(items: Sequence[Mapping[str, Any]], call: str) -> str | None:
-    return next((str(part["text"]) for part in _parts(items, call, "tool_result")), None)
+def _result(items: Sequence[Mapping[str, Any]], call: str) -> Mapping[str, Any] | None:
+    return next(iter(_parts(items, call, "tool_result")), None)
 
 
 def _parts(items: Sequence[Mapping[str, Any]], call: str, kind: str) -> Iterable[Mapping[str, Any]]:

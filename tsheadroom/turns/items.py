@@ -10,6 +10,7 @@ import msgspec
 from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations.forms import Form, forwarded, token_of
 from tsheadroom.providers.shapes import Part
+from tsheadroom.texts import wrappers
 
 
 class Items:
@@ -33,16 +34,27 @@ class Items:
         """The parts of the item as it goes out in `form`, or as the client sent it with None."""
         return self._of(index, form)[1]
 
-    def text_at(
-        self, index: int, form: Form | None, slot: Sequence[Any], call: str = ""
-    ) -> str | None:
-        """The text at a path inside the item, or inside the input of its tool call `call`."""
+    def text_at(self, index: int, slot: Sequence[Any]) -> str | None:
+        """The text at a path inside the item, as the client sent it."""
+        for part in self.parts(index, None):
+            if part["kind"] in ("text", "tool_result"):
+                for where, text in wrappers.pieces(part):
+                    if list(where) == list(slot):
+                        return text
+        return None
+
+    def output(self, index: int, form: Form | None, slot: Sequence[Any]) -> Part | None:
+        """The tool output whose first text is at this path."""
         parts = self.parts(index, form)
-        if slot and slot[0] == "input":
-            given = (p["input"] for p in parts if p.get("call") == call and "input" in p)
-            return _inside(next(given, None), slot[1:])
-        found = next((p["text"] for p in parts if list(p.get("slot", ())) == list(slot)), None)
-        return found if isinstance(found, str) else None
+        return next(
+            (p for p in parts if p["kind"] == "tool_result" and list(p["slot"]) == list(slot)), None
+        )
+
+    def written(self, index: int, form: Form | None, call: str, way: Sequence[Any]) -> str | None:
+        """The text at a path inside the input of a tool call."""
+        parts = self.parts(index, form)
+        found = next((p for p in parts if p["kind"] == "tool_use" and p["call"] == call), None)
+        return None if found is None else _inside(found["input"], way)
 
     def _of(self, index: int, form: Form | None) -> tuple[str, list[Part]]:
         key = (index, token_of(form))

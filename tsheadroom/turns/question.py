@@ -13,7 +13,7 @@ from tsheadroom.child import protocol
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.forms import Form, ProposedEdit, Refused, Target
 from tsheadroom.conversations.turn import Turn
-from tsheadroom.texts import pointers
+from tsheadroom.texts import pointers, wrappers
 from tsheadroom.turns.items import Items
 from tsheadroom.workers import messages
 
@@ -107,7 +107,7 @@ class Question:
             raise Refused("the item is decided already")
         edits = []
         for edit in proposed.edits:
-            original = self._items.text_at(index, None, edit.slot)
+            original = self._items.text_at(index, edit.slot)
             if original is None:
                 raise Refused(f"there is no text at {edit.slot}")
             self._check_pointers(edit, original, proposed)
@@ -128,15 +128,28 @@ class Question:
         self, edit: messages.EditMessage, original: str, proposed: messages.FormMessage
     ) -> None:
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
-            if item == proposed.item:  # the pointer's target is another result in the same message
-                own = next((e.text for e in proposed.edits if e.slot == slot), None)
-                return own or self._items.text_at(item, None, slot, call)
-            if not 0 <= item < proposed.item:
-                return None
-            return self._items.text_at(item, self._form_of(item), slot, call)
+            return self._outgoing(item, slot, call, proposed)
 
         if edit.pointers and not pointers.verify(msgspec.to_builtins(edit), original, lookup):
             raise Refused("a pointer's target does not stand in the outgoing conversation")
+
+    def _outgoing(
+        self, item: int, slot: list[Any], call: str, proposed: messages.FormMessage
+    ) -> str | None:
+        """An earlier text as it goes out: what a call writes, or the payload of an output."""
+        if not 0 <= item <= proposed.item:
+            return None
+        # The target may be another output in the same message, whose form is only proposed yet.
+        own = item == proposed.item
+        form = None if own else self._form_of(item)
+        if slot[:1] == ["input"]:
+            return self._items.written(item, form, call, slot[1:])
+        part = self._items.output(item, form, slot)
+        if part is None:
+            return None
+        edits = {tuple(edit.slot): edit.text for edit in proposed.edits} if own else {}
+        texts = (edits.get(tuple(at), text) for at, text in wrappers.pieces(part))
+        return wrappers.joined(wrappers.opened(text).payload for text in texts)
 
     def _form_of(self, item: int) -> Form | None:
         """The form in which an item goes out in this turn."""

@@ -7,7 +7,7 @@ it. So a conversation here is only ever added to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -20,9 +20,10 @@ from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
-from tsheadroom.texts import pointers, tools
+from tsheadroom.texts import pointers, tools, wrappers
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.tools import ToolCall, written_texts
+from tsheadroom.texts.wrappers import Wrapped
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Conversation:
             if part["kind"] == "tool_use":
                 self._record_call(part)
             elif part["kind"] == "tool_result":
-                self._record_forwarded(part, str(part["text"]))
+                self._record_forwarded(part)
             else:
                 self._note_asked(item, part)
         self.length += 1
@@ -152,7 +153,7 @@ class Conversation:
         edits = [
             edit
             for part in item["parts"]
-            if (edit := self._part(part, item["role"], settings, result)) is not None
+            for edit in self._edits(part, item["role"], settings, result)
         ]
         saved = result.tokens_before - result.tokens_after - saved
         if edits:
@@ -175,32 +176,40 @@ class Conversation:
         if item.get("role") == "user" and part["kind"] == "text":
             self._asked = str(part["text"])[:ASKED_CHARS]
 
-    def _part(
+    def _edits(
         self, part: dict[str, Any], role: str, settings: TextSettings, result: TurnResult
-    ) -> dict[str, Any] | None:
+    ) -> list[dict[str, Any]]:
+        """The edits of one part of a new item."""
         if part["kind"] == "tool_result":
             call = self._calls.by_id.get(part.get("call", ""))
             if call is not None:
                 return self._output(part, call, settings, result)
         elif part["kind"] != "text":
-            return None
+            return []
         self._note_asked({"role": role}, part)
-        text: str = part["text"]
-        draft = outputs.Draft(text)
+        wrapped = Wrapped(part["text"])
+        draft = outputs.Draft(wrapped.payload)
         if settings.lossy and part["kind"] == "text":
-            shorter, names = self._compressor.lossy.compress_text(role, text, settings)
+            shorter, names = self._compressor.lossy.compress_text(role, draft.text, settings)
             draft = outputs.Draft(shorter, names, lossy=True)
-        return self._edit(part, draft, result)
+        edit = self._edit(part["slot"], wrapped, draft, result)
+        return [] if edit is None else [edit]
 
     def _output(
         self, part: dict[str, Any], call: ToolCall, settings: TextSettings, result: TurnResult
-    ) -> dict[str, Any] | None:
-        text: str = part["text"]
+    ) -> list[dict[str, Any]]:
+        """The edits of one output, which may have several texts; each text has its own."""
         failed = _failed(part)
         self._record_written(call, failed)
-        edit = self._edit(part, self._draft(text, call, failed, settings, result), result)
-        self._record_output(part, call, failed, edit["text"] if edit else text)
-        return edit
+        edits, forwarded = [], []
+        for slot, text in wrappers.pieces(part):
+            wrapped = wrappers.opened(text)
+            draft = self._draft(wrapped.payload, call, failed, settings, result)
+            edit = self._edit(slot, wrapped, draft, result)
+            forwarded.append(wrappers.opened(text if edit is None else edit["text"]).payload)
+            edits += [] if edit is None else [edit]
+        self._record_output(part, call, failed, wrappers.joined(forwarded))
+        return edits
 
     def _draft(
         self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: TurnResult
@@ -224,21 +233,22 @@ class Conversation:
         return draft
 
     def _edit(
-        self, part: Mapping[str, Any], draft: outputs.Draft, result: TurnResult
+        self, slot: Sequence[Any], wrapped: Wrapped, draft: outputs.Draft, result: TurnResult
     ) -> dict[str, Any] | None:
         """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
-        text: str = part["text"]
+        text = wrapped.close(wrapped.payload)
         count = self._compressor.count
         before = after = count(text)
         edit = None
-        if draft.text != text:
-            shorter = count(draft.text)
-            smaller = shorter < before and _bytes(draft.text) < _bytes(text)
-            if smaller and _encodable(draft.text):
+        new = wrapped.close(draft.text)
+        if draft.text != wrapped.payload and (not draft.pointers or _restores(new, wrapped, draft)):
+            shorter = count(new)
+            smaller = shorter < before and _bytes(new) < _bytes(text)
+            if smaller and _encodable(new):
                 after = shorter
                 edit = {
-                    "slot": part["slot"],
-                    "text": draft.text,
+                    "slot": slot,
+                    "text": new,
                     "pointers": draft.pointers,
                     "transforms": draft.transforms,
                     "lossy": draft.lossy,
@@ -249,12 +259,12 @@ class Conversation:
         result.tokens_after += after
         return edit
 
-    def _record_forwarded(self, part: Mapping[str, Any], text: str) -> None:
+    def _record_forwarded(self, part: Mapping[str, Any]) -> None:
         call = self._calls.by_id.get(part.get("call", ""))
         if call is not None:
             failed = _failed(part)
             self._record_written(call, failed)
-            self._record_output(part, call, failed, text)
+            self._record_output(part, call, failed, wrappers.payload_of(part))
 
     def _record_written(self, call: ToolCall, failed: bool) -> None:
         """The call has its answer: what it wrote stands in a file now, or does not."""
@@ -268,7 +278,7 @@ class Conversation:
     def _record_output(
         self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
     ) -> None:
-        """An output stands in the outgoing conversation as `text` from now on."""
+        """An output stands in the outgoing conversation from now on; `text` is its payload."""
         reading = _file_read(call)
         if not failed and reading is not None:
             if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
@@ -286,6 +296,18 @@ class Conversation:
         if len(text) >= MIN_TARGET_CHARS:
             target = FoldTarget(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
             self._index.add(target, text)
+
+
+def _restores(new: str, wrapped: Wrapped, draft: outputs.Draft) -> bool:
+    """True if a reader of the new text finds its pointers, and what stood around them.
+
+    A payload can look like a wrapper itself. How a string was spelled may show in folded lines
+    only.
+    """
+    again = wrappers.opened(new)
+    return again.payload == draft.text and again.close(wrapped.payload) == wrapped.close(
+        wrapped.payload
+    )
 
 
 def _file_read(call: ToolCall) -> tuple[str, str] | None:
