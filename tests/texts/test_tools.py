@@ -71,3 +71,28 @@ def test_what_a_call_does_to_its_file(
     assert tools.asks_for_part(inputs) is part
     assert tools.reads_file("Read")
     assert not tools.reads_file("Write")
+
+
+PATCH = "*** Begin Patch\n*** Update File: a.py\n@@\n def f():\n-    old\n+    new\n*** End Patch"
+
+
+@pytest.mark.parametrize(
+    ("tool", "inputs", "texts"),
+    [
+        ("Edit", {"file_path": "/a", "old_string": "x", "new_string": "y"}, ["x"]),
+        ("edit", {"filePath": "/a", "oldString": "x", "newString": "y"}, ["x"]),
+        ("replace", {"file_path": "/a", "old_string": "", "new_string": "y"}, []),
+        ("str_replace_editor", {"command": "str_replace", "old_str": "x", "new_str": "y"}, ["x"]),
+        ("MultiEdit", {"edits": [{"old_string": "x"}, {"old_string": "z"}, None, "odd"]},
+         ["x", "z"]),
+        ("apply_patch", PATCH, ["def f():\n    old"]),
+        ("apply_patch", {"input": PATCH}, ["def f():\n    old"]),
+        ("shell", {"command": ["apply_patch", PATCH]}, ["def f():\n    old"]),
+        ("exec_command", {"cmd": f"apply_patch <<'EOF'\n{PATCH}\nEOF"}, ["def f():\n    old"]),
+        ("Write", {"content": "x"}, []),
+        ("odd", None, []),
+        ("odd", {"edits": 3, "old_string": ["x"]}, []),
+    ],
+)  # fmt: skip
+def test_texts_that_edits_look_for(tool: str, inputs: object, texts: list[str]) -> None:
+    assert tools.replaced_texts(tool, inputs) == texts

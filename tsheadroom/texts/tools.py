@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tsheadroom.texts import patches
+
 # Keys of a call's input.
 
 _PATH_KEYS = ("file_path", "notebook_path", "filePath", "absolute_path", "target_file", "path")
@@ -22,6 +24,8 @@ _COMMAND_KEYS = ("command", "cmd", "script")
 # Text that goes into a file as it stands here; never what is replaced by it.
 _WRITTEN_KEYS = ("content", "contents", "new_string", "new_str", "file_text", "new_source",
                  "insert_text")  # fmt: skip
+# Text that an edit looks for and takes out.
+_REPLACED_KEYS = ("old_string", "old_str", "oldString", "oldText")
 _WHOLE_KEYS = ("content", "contents", "file_text")  # of these, what is all of the file then
 _EDIT_KEYS = ("old_string", "old_str", "edits", "insert_line", "new_source")
 _RANGE_KEYS = ("offset", "limit", "view_range", "start_line", "end_line", "range", "lines", "pages")
@@ -129,6 +133,30 @@ def written_texts(inputs: Any) -> Iterator[tuple[list[str | int], str]]:
             value = edit.get("new_string") if isinstance(edit, Mapping) else None
             if isinstance(value, str):
                 yield ["input", "edits", at, "new_string"], value
+
+
+def replaced_texts(tool: str, inputs: Any) -> list[str]:
+    """The texts that an edit looks for in a file to replace them, in the order of the input.
+
+    `inputs` is the call's decoded input, a mapping or a string. Of a patch, each hunk's kept and
+    removed lines are one text. [] if the call is no edit, or only adds.
+    """
+    if isinstance(inputs, str):
+        return list(patches.old_texts(inputs))
+    if not isinstance(inputs, Mapping):
+        return []
+    edits = inputs.get("edits")
+    found = []
+    for edit in (inputs, *(edits if isinstance(edits, list) else ())):
+        if isinstance(edit, Mapping):
+            texts = (edit.get(key) for key in _REPLACED_KEYS)
+            found += [text for text in texts if isinstance(text, str) and text][:1]
+    if not found:
+        for value in inputs.values():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str):
+                    found += patches.old_texts(text)
+    return found
 
 
 def edits_file(inputs: Mapping[str, Any]) -> bool:
