@@ -30,6 +30,7 @@ MAX_NAMES = 1_000  # each request is compared with these lists
 READ_ONLY = frozenset({"headroom_version"})
 
 Mode = Literal["on", "observe", "freeze", "drain", "off"]
+FoldFiles = Literal["careful", "all", "never"]
 Rewrite = Literal["never", "cold", "cost", "always"]
 # Headroom takes an unknown name for "coding", its most aggressive profile but one: never pass one.
 SavingsProfile = Literal["agent-90", "balanced", "coding", "general"]
@@ -59,6 +60,7 @@ _Names = Annotated[
 _Model = Annotated[_Name | None, Meta(description='a model name, "disabled" or null')]
 _Profile = Annotated[SavingsProfile | None, Meta(description=f"{_one_of(SavingsProfile)}, or null")]
 _Mode = Annotated[Mode, Meta(description=_one_of(Mode))]
+_FoldFiles = Annotated[FoldFiles, Meta(description=_one_of(FoldFiles))]
 _Rewrite = Annotated[Rewrite, Meta(description=_one_of(Rewrite))]
 
 
@@ -75,7 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     savings_profile: _Profile = None
     lossy: _Switch = False
     folds: _Switch = True
-    fold_min_lines: _FoldLines = 20
+    fold_min_lines: _FoldLines = 8
+    fold_files: _FoldFiles = "careful"
     gutter: _Switch = True
     terminal: _Switch = True
     json: _Switch = True

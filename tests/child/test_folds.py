@@ -46,20 +46,13 @@ def test_an_edited_file_read_again_shows_what_changed(talk: NewTalk) -> None:
 def test_the_minimum_is_what_the_settings_say(talk: NewTalk) -> None:
     short = ["".join(line.split())[:20] for line in FILE]
     for count, folded in ((19, False), (20, True)):
-        t = talk(gutter=False)
+        t = talk(gutter=False, fold_min_lines=20)
         t.read("/srv/a.py", "\n".join(short))
         sent = t.read("/srv/b.py", "\n".join(["x", *short[:count], "y"]))
         assert bool(pointer_lines(sent)) is folded
     t = talk(fold_min_lines=41)
     t.read("/srv/a.py", "\n".join(short))
     assert not pointer_lines(t.read("/srv/b.py", "\n".join(["x", *short[:40], "y"])))
-
-
-def test_a_few_very_long_lines_count_as_many(talk: NewTalk) -> None:
-    wide = [f"{at} " + f"word{at} " * 40 for at in range(9)]
-    t = talk()
-    t.read("/srv/a.txt", "\n".join(wide))
-    assert pointer_lines(t.read("/srv/b.txt", "\n".join(["other", *wide])))
 
 
 def test_a_path_read_again_after_a_fold_comes_in_full(talk: NewTalk) -> None:

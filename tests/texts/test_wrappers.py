@@ -29,7 +29,8 @@ FORMS = {
     "codex": CODEX + TEXT,
     "codex, older": OLD_CODEX + TEXT,
     "gemini": REPORT + TEXT + ENDED,
-    "gemini, a command of several lines": "Command: cat <<EOF\nx\nEOF\nDirectory: /a\nOutput: " + TEXT,
+    "gemini, a command of several lines": "Command: cat <<EOF\nx\nEOF\nDirectory: /a\nOutput: "
+    + TEXT,
     "gemini, marked": MARKED + "Output: " + TEXT + "\nProcess Group PGID: 7152" + MARKED_END,
     "a marked file": MARKED + TEXT + MARKED_END,
     "a view": VIEW + TEXT.rstrip("\n") + VIEW_END,
@@ -54,7 +55,9 @@ def test_it_comes_off_and_goes_on(name: str) -> None:
     assert again.close(wrapped.payload) == text
 
 
-@pytest.mark.parametrize("name", [n for n in FORMS if n not in ("a view", "a string as Go writes it")])
+@pytest.mark.parametrize(
+    "name", [n for n in FORMS if n not in ("a view", "a string as Go writes it")]
+)
 def test_equal_payloads_are_equal(name: str) -> None:
     assert wrappers.opened(FORMS[name]).payload == TEXT
 

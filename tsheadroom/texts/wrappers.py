@@ -1,4 +1,4 @@
-"""What a client puts around a tool's output: a header, a trailer, or JSON with the text in a string.
+"""What a client puts around a tool's output: header, trailer, or JSON with the text in a string.
 
     Chunk ID: ab023d                                   Codex
     Wall time: 0.0 seconds
@@ -118,7 +118,7 @@ def _outermost(text: str) -> Wrapped | None:
     first = text[:1]
     if first == "<":
         return _marked(text) or _view(text)
-    if first in ('{', '"'):
+    if first in ("{", '"'):
         return _json(text)
     header = _CODEX.match(text)
     if header:

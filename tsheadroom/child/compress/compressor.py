@@ -7,7 +7,7 @@ it. So a conversation here is only ever added to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -104,6 +104,7 @@ class Conversation:
         self._folded_files: set[tuple[str, str]] = set()
         self._pointer_written = False  # by the agent, into a file: no folds any more
         self._reported = False
+        self._chars = 0  # of all texts taken in, as forwarded
         self._asked = ""  # what the user said last; only lossy looks at it
 
     @property
@@ -120,6 +121,7 @@ class Conversation:
                 self._record_forwarded(part)
             else:
                 self._note_asked(item, part)
+                self._chars += len(part["text"])
         self.length += 1
 
     def compress(
@@ -165,7 +167,8 @@ class Conversation:
         once its output shows that it worked."""
         call = self._calls.add(part)
         inputs = part.get("input")
-        if not self._pointer_written and _holds_pointer(inputs):
+        self._chars += sum(map(len, _strings(inputs)))
+        if not self._pointer_written and any(map(pointers.imitated, _strings(inputs))):
             self._pointer_written = True
         texts = [(self.length, way, text) for way, text in written_texts(inputs)]
         call.writes = bool(texts)
@@ -193,6 +196,7 @@ class Conversation:
             shorter, names = self._compressor.lossy.compress_text(role, draft.text, settings)
             draft = outputs.Draft(shorter, names, lossy=True)
         edit = self._edit(part["slot"], wrapped, draft, result)
+        self._chars += len(edit["text"] if edit else wrapped.payload)
         return [] if edit is None else [edit]
 
     def _output(
@@ -225,7 +229,7 @@ class Conversation:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _file_read(call) in self._folded_files
         if settings.folds and not self._pointer_written and not again:
-            outputs.fold(draft, call, self._calls, self._index, settings)
+            outputs.fold(draft, call, self._calls, self._index, settings, self._chars)
         if settings.lossless:
             outputs.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
@@ -279,6 +283,7 @@ class Conversation:
         self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
     ) -> None:
         """An output stands in the outgoing conversation from now on; `text` is its payload."""
+        self._chars += len(text)
         reading = _file_read(call)
         if not failed and reading is not None:
             if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
@@ -294,7 +299,8 @@ class Conversation:
         self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
     ) -> None:
         if len(text) >= MIN_TARGET_CHARS:
-            target = FoldTarget(item, slot, call, written, text.encode("utf-8", "surrogatepass"))
+            data = text.encode("utf-8", "surrogatepass")
+            target = FoldTarget(item, slot, call, written, data, self._chars)
             self._index.add(target, text)
 
 
@@ -334,10 +340,14 @@ def _failed(part: Mapping[str, Any]) -> bool:
     return bool(part.get("error")) or str(part["text"]).startswith(_FAILED)
 
 
-def _holds_pointer(value: Any) -> bool:
-    """True if there is a pointer anywhere in a tool call's input."""
-    if isinstance(value, str):
-        return pointers.imitated(value)
-    if isinstance(value, Mapping):
-        return any(map(_holds_pointer, value.values()))
-    return isinstance(value, list) and any(map(_holds_pointer, value))
+def _strings(value: Any) -> Iterator[str]:
+    """Yield every string in a tool call's input."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            todo += one.values()
+        elif isinstance(one, list):
+            todo += one

@@ -23,8 +23,6 @@ PARSED = 8  # target texts kept split, for the next look
 MIN_CHARS = 300
 PIECE_LINES = 6  # a run beside a fold into the same text may be shorter: it is the same re-reading
 PIECE_CHARS = 160
-WIDE_CHARS = 1000  # fewer lines than asked for, but as many characters as those usually have
-WIDE_LINES = 8
 OWN_LINES = 7  # a tool that shows what this very call has written says nothing new
 OWN_CHARS = 200
 SAME_CHARS = 100  # an output wholly equal to an earlier one needs only this
@@ -43,6 +41,7 @@ class FoldTarget:
     call: ToolCall
     written: int  # 0 a result, else the n-th text of the call's input
     data: bytes
+    end: int = 0  # characters of the conversation up to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +216,7 @@ class Folder:
     def _enough(self, run: Run) -> bool:
         if run.target.call is self._own and run.count >= OWN_LINES:
             return self._chars(run) >= OWN_CHARS
-        if run.count >= self._min_lines:
-            return self._chars(run) >= MIN_CHARS
-        return run.count >= WIDE_LINES and self._chars(run) >= WIDE_CHARS
+        return run.count >= self._min_lines and self._chars(run) >= MIN_CHARS
 
     def _with_pieces(self, chosen: list[Run]) -> list[Run]:
         """Add the shorter runs between two folds, or beside one, that go on in the same text: an

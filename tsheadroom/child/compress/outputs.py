@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tsheadroom.child.compress import reach
 from tsheadroom.child.compress.folds import SAME_CHARS, Folder, FoldTarget, Index, Run
 from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
@@ -61,23 +62,32 @@ def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft
 
 
 def fold(
-    draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: TextSettings
+    draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: TextSettings, at: int
 ) -> None:
-    """Replace lines that stand earlier in the conversation by pointers to them."""
-    if len(draft.text) < SAME_CHARS:
+    """Replace lines that stand earlier in the conversation by pointers to them.
+
+    `at` is how many characters of the conversation stand before the text.
+    """
+    is_file = tools.prints_file(call)
+    if len(draft.text) < SAME_CHARS or (is_file and settings.fold_files == "never"):
         return
-    same = index.whole(draft.text)
+    runs = _runs(draft.text, call, index, settings)
+    if is_file and settings.fold_files == "careful":
+        runs = reach.worthwhile(runs, draft.text, at)
+    if runs:
+        _point(draft, runs, call, calls, index)
+
+
+def _runs(text: str, call: ToolCall, index: Index, settings: TextSettings) -> list[Run]:
+    """The lines that stand earlier, by runs: all of the text, or as much of it as is found."""
+    same = index.whole(text)
     if same is not None and not same.written:
-        count = draft.text.count("\n") + 1
-        _point(draft, [Run(0, count, same, 0)], call, calls, index)
-        return
+        return [Run(0, text.count("\n") + 1, same, 0)]
 
     def allowed(target: FoldTarget) -> bool:
         return bool(target.written) or not tools.compared(call, target.call)
 
-    runs = Folder(index, draft.text, call, allowed, settings.fold_min_lines).runs()
-    if runs:
-        _point(draft, runs, call, calls, index)
+    return Folder(index, text, call, allowed, settings.fold_min_lines).runs()
 
 
 def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, index: Index) -> None:

@@ -26,6 +26,7 @@ SAMPLES = (
 EVERY_STEP: dict[str, Any] = {
     "folds": True,
     "fold_min_lines": 2,
+    "fold_files": "all",
     "gutter": True,
     "terminal": True,
     "json": True,

@@ -19,6 +19,7 @@ class TextSettings:
 
     folds: bool
     fold_min_lines: int
+    fold_files: str
     gutter: bool
     terminal: bool
     json: bool
