@@ -19,7 +19,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from json.decoder import scanstring
 from typing import Any
 
 MAX_DEPTH = 3  # wrappers inside of each other: a marked context, a command's report, JSON
@@ -163,7 +162,7 @@ def _json(text: str) -> Wrapped | None:
         return None
     try:
         start, end = (0, len(text)) if text[0] == '"' else _member(text)
-        payload, stop = scanstring(text, start + 1)
+        payload, stop = _DECODER.raw_decode(text, start)
     except (ValueError, IndexError, RecursionError):
         return None
     spell = _spelling(text[start:end], payload)
@@ -181,19 +180,17 @@ def _member(text: str) -> tuple[int, int]:
     found: dict[str, tuple[int, int]] = {}
     at = _blank(text, 1)
     while text[at] == '"':
-        key, at = scanstring(text, at + 1)
+        key, at = _DECODER.raw_decode(text, at)
         at = _blank(text, at)
         if text[at] != ":":
             raise ValueError("no colon")
         start = _blank(text, at + 1)
+        end = _DECODER.raw_decode(text, start)[1]
         if text[start] == '"':
-            at = scanstring(text, start + 1)[1]
             if key in found:
                 raise ValueError("a key stands twice")
-            found[key] = start, at
-        else:
-            at = _DECODER.raw_decode(text, start)[1]
-        at = _blank(text, at)
+            found[key] = start, end
+        at = _blank(text, end)
         if text[at] != ",":
             break
         at = _blank(text, at + 1)
