@@ -11,7 +11,7 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import listings, numbering, pointers, tools
+from tsheadroom.texts import listings, numbering, pointers, repeats, tools
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.steps import STEPS
@@ -148,17 +148,19 @@ def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: TextSettings, 
 
 def headroom(draft: Draft, call: ToolCall, lossless: Lossless, memo: Memo) -> None:
     """Headroom's lossless compressors, on outputs that are not the text of a file."""
-    if draft.pointers or "repeat" in draft.transforms or tools.prints_file(call):
+    if draft.pointers or tools.prints_file(call):
         return
+    # Headroom would not see through our own line for lines that come again: one or the other.
+    text = repeats.unfold(draft.text) if "repeat" in draft.transforms else draft.text
 
     def make() -> tuple[str | None, list[str]]:
-        text, names = lossless.compress(call, draft.text)
+        shorter, names = lossless.compress(call, text)
         if not names:
-            text, names = listings.fold(draft.text), ["listing"]
-        return (text, names) if len(text) < len(draft.text) else (None, [])
+            shorter, names = listings.fold(text), ["listing"]
+        return (shorter, names) if len(shorter) < len(text) else (None, [])
 
     told = ("headroom", call.tool, call.command)
-    text, names = memo.get(told, draft.text, make, lambda made: len(made[0] or ""))
-    if text is not None:
-        draft.text = text
-        draft.transforms += names
+    shorter, names = memo.get(told, text, make, lambda made: len(made[0] or ""))
+    if shorter is not None and len(shorter) < len(draft.text):
+        draft.text = shorter
+        draft.transforms = [name for name in draft.transforms if name != "repeat"] + names
