@@ -9,7 +9,7 @@ from tests.texts.test_repeats import WARNING
 from tsheadroom.texts.steps import STEPS, repeat, undo
 
 
-@given(st.text("ab→\t 01{}[]\n\r\x1b", max_size=60))
+@given(st.text("ab→\t: 01{}[]\n\r\x1b", max_size=60))
 def test_a_step_is_never_longer_and_comes_back(text: str) -> None:
     for step in STEPS.values():
         shorter = step.apply(text)
@@ -24,6 +24,20 @@ def test_steps_are_undone_last_first() -> None:
     shorter = repeat(text, ["gutter", "repeat"])
     assert len(shorter) < len(repeat(text, ["gutter"])) < len(text)
     assert undo(shorter, ["repeat", "gutter"]) == text
+
+
+def test_few_numbers_come_after_all_other_steps() -> None:
+    lines = [f"line {at}" for at in range(1, 40)]
+    text = "\n".join(f"{at:>6}→{line}" for at, line in enumerate(lines, 1))
+    shorter = repeat(text, ["gutter", "sparse"])
+    shown = shorter.split("\n")
+    assert [shown[at] for at in (0, 1, 8, 9, 37, 38)] == [
+        "1→line 1",
+        *("line 2", "line 9", "10→line 10", "line 38"),
+        "39→line 39",
+    ]
+    assert undo(shorter, ["sparse", "gutter"]) == text
+    assert list(STEPS)[-1] == "sparse"
 
 
 def test_names_of_other_transforms_are_passed_over() -> None:

@@ -1,6 +1,14 @@
 """Line numbers that tools print before each line: found, taken off and put back.
 
-Claude Code's Read prints `     1→text` (right-aligned to six), newer ones and `cat -n` a tab.
+| tool | a line |
+|---|---|
+| Claude Code's Read | `     1→text`, right-aligned to six |
+| a newer one, `cat -n` | `1<tab>text`, `     1<tab>text` |
+| OpenCode's read | `1: text` |
+| an older one | `00001| text` |
+| SWE-agent's editor, `grep -n` | `1:text` |
+
+Numbers that count up by one say little: every tenth one is enough to find the way (`sparse`).
 The child folds and shortens by these rules and the daemon checks by them, so there is one copy.
 Standard library only: it runs in any interpreter.
 """
@@ -8,23 +16,28 @@ Standard library only: it runs in any interpreter.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 ARROW = "→"
 WIDTH = 6  # Claude Code and `cat -n` right-align the number to this many columns
 MIN_SEGMENT = 3  # fewer numbered lines in a row may as well be the text's own
+STEP = 10  # of a sparse text's numbers, the multiples of this are shown
 
-_NUMBERED = re.compile(r"( *)(\d{1,9})([→\t])")
-_ANY = re.compile(r"^ *\d{1,9}[→\t]", re.MULTILINE)
+_PADDED = (ARROW, "\t")  # what a right-aligned number is followed by
+_NUMBERED = re.compile(r"( *)(\d{1,9})(?:[→\t]|: ?|\| )")
+_ANY = re.compile(r"^ *\d{1,9}(?:[→\t:]|\| )", re.MULTILINE)
+# A body may begin like a number itself: all of them go, so that the same body is left either way.
+_ALL = re.compile(r"^(?: *\d{1,9}(?:[→\t:]|\| ))+", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class Lines:
     """A text by lines.
 
-    A segment is a run of lines whose numbers count up by one. For each line `bodies` has what
-    stands after its number, `numbers` the number (0 outside of segments), and `segments` which
-    segment it is in, from 0 (-1 for none).
+    A segment is a run of lines whose numbers count up by one, whether each is shown or only some of
+    them. For each line `bodies` has what stands after its number, `numbers` the number (0 outside
+    of segments), and `segments` which segment it is in, from 0 (-1 for none).
     """
 
     raw: list[str]
@@ -39,80 +52,171 @@ class Lines:
         """True if any of its lines shows a number."""
         return bool(self.separators)
 
+    def dense(self, at: int) -> str:
+        """A line with its number, whether that is shown or not."""
+        segment = self.segments[at]
+        if segment < 0 or self.raw[at] != self.bodies[at]:
+            return self.raw[at]
+        separator = self.separators[segment]
+        return f"{label(self.numbers[at], separator)}{separator}{self.bodies[at]}"
+
+    def framed(self, start: int, end: int) -> list[str]:
+        """The lines [start, end), the first and the last of them with their numbers.
+
+        A piece of a sparse text that stands alone is read by these.
+        """
+        out = self.raw[start:end]
+        if out:
+            out[0], out[-1] = self.dense(start), self.dense(end - 1)
+        return out
+
+
+def label(number: int, separator: str) -> str:
+    """A number as tools print it before this separator, without the blanks that right-align it."""
+    return f"{number:05}" if separator == "| " else str(number)
+
 
 def read(text: str) -> Lines:
-    """Split a text and recognise its numbered segments."""
+    """Split a text and recognise its numbered segments.
+
+    Between two numbers that are as far apart as their lines, the lines are numbered, too, unless
+    one of them would have a number that a sparse text shows.
+    """
+    return _read(text, gaps=True)
+
+
+def _read(text: str, *, gaps: bool) -> Lines:
     raw = text.split("\n")
     lines = Lines(raw, raw, [0] * len(raw), [-1] * len(raw), [], {})
     if _ANY.search(text) is None:
         return lines
     lines.bodies = list(raw)
-    start, found = 0, [_NUMBERED.match(line) for line in raw]
+    found = [_NUMBERED.match(line) for line in raw]
+    # In a segment, a number less its line's place is the same all along.
+    offsets = [(int(m[2]) - at, m[0][m.end(2)]) if m else None for at, m in enumerate(found)]
+    start = 0
     while start < len(raw):
-        match = found[start]
-        if match is None:
-            start += 1
-            continue
-        end, number, separator = start + 1, int(match[2]), match[3]
-        while end < len(raw):
-            following = found[end]
-            if following is None or following[3] != separator:
-                break
-            if int(following[2]) != number + end - start:
-                break
-            end += 1
-        # A number with leading zeros could not be printed back.
-        exact = all(str(int(m[2])) == m[2] for m in found[start:end] if m)
-        if end - start >= MIN_SEGMENT and exact:
-            _mark(lines, start, end, number, separator)
+        shown = _count_up(offsets, start, gaps=gaps)
+        end = shown[-1] + 1 if shown else start + 1
+        if end - start >= MIN_SEGMENT:
+            _mark(lines, start, end, [match for at in shown if (match := found[at])])
         start = end
     return lines
 
 
-def _mark(lines: Lines, start: int, end: int, number: int, separator: str) -> None:
-    segment = len(lines.separators)
+def _count_up(offsets: Sequence[tuple[int, str] | None], start: int, *, gaps: bool) -> list[int]:
+    """The lines, from `start` on, whose numbers go on from one to the next as the lines do.
+
+    With `gaps`, lines without such a number may stand between two of them. What follows a number
+    has to begin alike; all of it cannot be compared, as a line may begin with a blank itself.
+    """
+    first = offsets[start]
+    if first is None:
+        return []
+    shown = [start]
+    for at in range(start + 1, len(offsets)):
+        if offsets[at] == first:
+            shown.append(at)
+        elif not gaps or (first[0] + at) % STEP == 0:
+            break
+    return shown
+
+
+def _mark(lines: Lines, start: int, end: int, numbers: Sequence[re.Match[str]]) -> None:
+    """Make a segment of the lines [start, end), given the numbers that stand in them.
+
+    If these could not be printed back as they stand here, the lines stay what they are.
+    """
+    separator = min((match[0][match.end(2) :] for match in numbers), key=len)
+    if not all(_exact(match, separator) for match in numbers):
+        return
+    first, segment = int(numbers[0][2]), len(lines.separators)
     lines.separators.append(separator)
     for at in range(start, end):
-        lines.numbers[at] = number + at - start
+        lines.numbers[at] = first + at - start
         lines.segments[at] = segment
-        lines.bodies[at] = lines.raw[at].partition(separator)[2]
-        lines.starts.setdefault(number + at - start, at)
+        lines.starts.setdefault(first + at - start, at)
+    for match in numbers:
+        at = start + int(match[2]) - first
+        lines.bodies[at] = lines.raw[at][match.end(2) + len(separator) :]
+
+
+def _exact(match: re.Match[str], separator: str) -> bool:
+    """True if the number is printed back as it stands here, padding aside."""
+    padded = bool(match[1]) and separator not in _PADDED
+    return not padded and label(int(match[2]), separator) == match[2]
 
 
 def loose(text: str) -> list[str]:
-    """The lines without anything that looks like a line number.
+    """The lines without anything that looks like a line number, and without indentation.
 
     This takes off more than `read` does, which asks that numbers count up, but is much cheaper. So
-    an index is made of it, and `read` confirms what the index finds.
+    an index is made of it, and `read` confirms what the index finds. A blank may belong to a
+    number or to its line; without indentation that is the same.
     """
     if _ANY.search(text) is not None:
-        text = _ANY.sub("", text)
-    return text.split("\n")
+        text = _ALL.sub("", text)
+    return [line.lstrip(" ") for line in text.split("\n")]
 
 
 def strip_padding(text: str) -> str:
     """The text with the numbers' padding gone; the same text when that could not be undone."""
-    lines = read(text)
-    if not lines.numbered:
-        return text
-    out = [
-        line if segment < 0 else f"{number}{lines.separators[segment]}{body}"
-        for line, body, number, segment in zip(
-            lines.raw, lines.bodies, lines.numbers, lines.segments, strict=True
-        )
-    ]
-    short = "\n".join(out)
+    short = _padded_to(text, 0)
     return short if len(short) < len(text) and add_padding(short) == text else text
 
 
 def add_padding(text: str) -> str:
     """Undo `strip_padding`: every numbered line right-aligned again."""
-    lines = read(text)
+    return _padded_to(text, WIDTH)
+
+
+def _padded_to(text: str, width: int) -> str:
+    lines = _read(text, gaps=False)  # each line of a padded text shows its number
     if not lines.numbered:
         return text
     return "\n".join(
-        line if segment < 0 else f"{number:>{WIDTH}}{lines.separators[segment]}{body}"
+        line
+        if segment < 0 or lines.separators[segment] not in _PADDED
+        else f"{number:>{width}}{lines.separators[segment]}{body}"
         for line, body, number, segment in zip(
             lines.raw, lines.bodies, lines.numbers, lines.segments, strict=True
         )
     )
+
+
+def sparse(text: str) -> str:
+    """The text with every tenth number only, and those of a segment's first and last line.
+
+    A line that shows no number shows no separator either. The same text when that could not be
+    undone.
+    """
+    lines = read(text)
+    out, certain = list(lines.raw), _certain(lines)
+    for at in range(1, len(out) - 1):
+        segment = lines.segments[at]
+        inside = lines.segments[at - 1] == segment == lines.segments[at + 1]
+        if segment in certain and inside and lines.numbers[at] % STEP:
+            out[at] = lines.bodies[at]
+    short = "\n".join(out)
+    return short if len(short) < len(text) and dense(short) == text else text
+
+
+def _certain(lines: Lines) -> set[int]:
+    """The segments whose lines are known to the last blank.
+
+    When a colon and a blank follow each number, and another blank each of these, the first blank
+    may belong to the line, and a reader would get its indentation wrong.
+    """
+    return {
+        segment
+        for body, segment in zip(lines.bodies, lines.segments, strict=True)
+        if segment >= 0 and (lines.separators[segment] != ": " or not body.startswith(" "))
+    }
+
+
+def dense(text: str) -> str:
+    """Undo `sparse`: every line of a segment shows its number again."""
+    lines = read(text)
+    if not lines.numbered:
+        return text
+    return "\n".join(map(lines.dense, range(len(lines.raw))))

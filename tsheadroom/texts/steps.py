@@ -32,6 +32,8 @@ STEPS: dict[str, Step] = {
     "gutter": Step(numbering.strip_padding, undo=numbering.add_padding),
     # Lines that come again within the output become a line that quotes the first of them.
     "repeat": Step(repeats.fold, undo=repeats.unfold),
+    # Of line numbers every tenth stays. After the repeats, which would part what counts up.
+    "sparse": Step(numbering.sparse, undo=numbering.dense),
 }
 """By the name that a form carries, in the order in which they are applied."""
 
