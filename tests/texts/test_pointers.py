@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.texts.test_numbering import STYLES, WORDS, view
 from tsheadroom.texts import numbering, pointers
 from tsheadroom.texts.pointers import Pointer, parse, render
 
@@ -15,7 +17,7 @@ NAMES = st.from_regex(r"(your )?[A-Z][a-z]{1,8}( #[1-9])? [a-z./ \"]{1,20}", ful
 POSITIVE = st.integers(1, 10**6)
 
 
-@given(POSITIVE, st.none() | POSITIVE, st.none() | POSITIVE, NAMES, st.sampled_from("→\t"))
+@given(POSITIVE, st.none() | POSITIVE, st.none() | POSITIVE, NAMES, st.sampled_from(STYLES))
 def test_what_is_rendered_is_read_back(
     count: int, here: int | None, there: int | None, name: str, separator: str
 ) -> None:
@@ -36,6 +38,7 @@ def test_the_whole_output_has_a_form_of_its_own() -> None:
     [
         "",
         "[]",
+        f"[lines 1-{'9' * 5000} unchanged: see Read a above]",
         "[lines 5-4 unchanged: see Read a above]",
         "[3 lines unchanged: see lines 1-4 of Read a above]",
         "[same output as lines 1-4 of Read a above]",
@@ -130,6 +133,44 @@ def test_a_pointer_alone_finds_its_target() -> None:
 
 
 @pytest.mark.parametrize(
+    ("separator", "line"),
+    [
+        ("→", "[lines 12-31 unchanged: see lines 2-21 of Read a.py above]"),
+        ("\t", "[lines 12 to 31 unchanged: see lines 2-21 of Read a.py above]"),
+        (": ", "[lines 12..31 unchanged: see lines 2-21 of Read a.py above]"),
+        (":", "[lines 12:31 unchanged: see lines 2-21 of Read a.py above]"),
+        ("| ", "[lines 12|31 unchanged: see lines 2-21 of Read a.py above]"),
+    ],
+)
+def test_the_spelling_says_what_follows_a_number(separator: str, line: str) -> None:
+    sent = items(view(SOURCE, separator), line)
+    assert pointers.imitated(line)
+    assert pointers.expand(sent, 3, "c1") == view(SOURCE[1:21], separator, 12)
+
+
+@given(
+    st.lists(WORDS, min_size=3, max_size=40),
+    st.sampled_from(STYLES),
+    st.integers(1, 10**6),
+    st.lists(st.integers(1, 12), max_size=12),
+    st.booleans(),
+)
+def test_folded_lines_come_back_among_others(
+    lines: list[str], separator: str, first: int, sizes: list[int], sparse: bool
+) -> None:
+    """Every second piece of a view is a pointer, to a text with other numbers."""
+    original = view(lines, separator, first)
+    here = numbering.read(numbering.sparse(original) if sparse else original)
+    ends = [end for end in accumulate(sizes) if end < len(lines)] + [len(lines)]
+    out: list[str] = []
+    for at, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        pointer = Pointer(end - start, first + start, 500 + start, "Read a.py", separator)
+        out += [render(pointer)] if at % 2 else here.framed(start, end)
+    sent = items(view(lines, ": ", 500), "\n".join(out))
+    assert pointers.expand(sent, 3, "c1", ["sparse", "fold"] if sparse else ["fold"]) == original
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "[lines 2-21 unchanged: see lines 5-24 of Read z.py above]",
@@ -141,24 +182,3 @@ def test_a_pointer_alone_finds_its_target() -> None:
 def test_one_that_leads_nowhere_says_so(line: str) -> None:
     sent = items("\n".join(SOURCE), line)
     assert pointers.expand(sent, 3, "c1") is None
-
-
-@given(st.lists(st.text("ab→\t 0123456789", max_size=12), max_size=12).map("\n".join))
-def test_padding_comes_back(text: str) -> None:
-    short = numbering.strip_padding(text)
-    assert short == text or (len(short) < len(text) and numbering.add_padding(short) == text)
-
-
-@given(st.integers(1, 10**7), st.lists(st.text("ab →\t1", max_size=9), min_size=3, max_size=30))
-def test_a_readings_padding_goes_and_comes_back(first: int, lines: list[str]) -> None:
-    text = "\n".join(f"{at:>6}→{line}" for at, line in enumerate(lines, first))
-    short = numbering.strip_padding(text)
-    assert numbering.add_padding(short) == text
-    assert short == "\n".join(f"{at}→{line}" for at, line in enumerate(lines, first))
-    assert numbering.read(short).bodies == lines
-
-
-def test_numbers_that_do_not_count_up_are_text() -> None:
-    text = "     3→a\n     5→b\n     7→c\n    10\tx"
-    assert numbering.strip_padding(text) == text
-    assert not numbering.read(text).numbered

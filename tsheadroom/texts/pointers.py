@@ -2,6 +2,7 @@
 
     [lines 51-120 unchanged: see lines 49-118 of Read #2 lib/foo.ex above]
     [lines 51-120 unchanged: see Read lib/foo.ex above]      the same numbers there
+    [lines 51 to 120 unchanged: see Read lib/foo.ex above]   a tab after the numbers, not an arrow
     [70 lines unchanged: see lines 1-70 of your Write foo.ex above]    no numbers here
     [same output as Bash "npm test" above]                   the whole of it
 
@@ -25,13 +26,18 @@ from tsheadroom.texts.tools import ToolCall, written_texts
 # What looks like a pointer anywhere in a text: an imitation by a client, or one that an agent
 # copied into a file. Looser than the grammar on purpose.
 IMITATION = re.compile(
-    r"(?:\d lines|\[lines \d+(?:-| to )\d+) unchanged: see |\[same output as [^\n]+ above\]"
+    r"(?:\d lines|\[lines \d+(?:-| to |\.\.|:|\|)\d+) unchanged: see "
+    r"|\[same output as [^\n]+ above\]"
 )
 
 _LINE = re.compile(
-    r"\[(?:same output as|(?:lines (?P<here>\d+)(?P<dash>-| to )(?P<last>\d+)|(?P<count>\d+) lines)"
-    r" unchanged: see)(?: lines (?P<first>\d+)-(?P<to>\d+) of)? (?P<name>.+) above\]"
+    r"\[(?:same output as|(?:"
+    r"lines (?P<here>\d{1,9})(?P<dash>-| to |\.\.|:|\|)(?P<last>\d{1,9})|(?P<count>\d{1,9}) lines"
+    r") unchanged: see)(?: lines (?P<first>\d{1,9})-(?P<to>\d{1,9}) of)? (?P<name>.+) above\]"
 )
+# What sets off the numbers here from their lines cannot be seen from a text that is folded whole.
+_DASHES = {ARROW: "-", "\t": " to ", ": ": "..", ":": ":", "| ": "|"}
+_SEPARATORS = {dash: separator for separator, dash in _DASHES.items()}
 PADDED = "padded"  # with the gutter left as it is: folded lines were right-aligned, too
 Lookup = Callable[[int, list[Any], str], str | None]
 
@@ -53,8 +59,7 @@ def render(pointer: Pointer) -> str:
         return f"[same output as {pointer.name} above]"
     lines = f"{pointer.count} lines"
     if pointer.here is not None:
-        # How the number was set off cannot be seen from a text that is folded whole.
-        dash = "-" if pointer.separator == ARROW else " to "
+        dash = _DASHES[pointer.separator]
         lines = f"lines {pointer.here}{dash}{pointer.here + pointer.count - 1}"
     where = ""
     if pointer.there is not None:
@@ -74,7 +79,7 @@ def parse(line: str) -> Pointer | None:
         count = int(match["last"]) - here + 1
     if there is not None and (count is None or count != int(match["to"]) - there + 1):
         return None
-    separator = "\t" if match["dash"] == " to " else ARROW
+    separator = _SEPARATORS[match["dash"]] if here is not None else ARROW
     pointer = Pointer(count, here, there, match["name"], separator)
     return pointer if (count is None or count > 0) and render(pointer) == line else None
 
@@ -227,8 +232,11 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
     bodies = there.bodies[first : first + pointer.count]
     if pointer.here is None:
         return bodies
-    here = pointer.here
-    return [f"{here + at}{pointer.separator}{body}" for at, body in enumerate(bodies)]
+    separator = pointer.separator
+    return [
+        f"{numbering.label(number, separator)}{separator}{body}"
+        for number, body in enumerate(bodies, pointer.here)
+    ]
 
 
 def _calls_of(items: Iterable[Mapping[str, Any]]) -> ToolCalls:
