@@ -75,6 +75,10 @@ def test_the_example_file_shows_every_setting_with_its_default() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"gutter": "dense"}, 'gutter must be true, false or "sparse"'),
+        ({"gutter": "true"}, 'gutter must be true, false or "sparse"'),
+        ({"gutter": 1}, 'gutter must be true, false or "sparse"'),
+        ({"gutter": None}, 'gutter must be true, false or "sparse"'),
         ({"target_ratio": 0}, "target_ratio must be in (0, 1] or null"),
         ({"target_ratio": 1.01}, "target_ratio must be in (0, 1] or null"),
         ({"target_ratio": True}, "target_ratio must be in (0, 1] or null"),
@@ -131,6 +135,8 @@ def test_a_bad_value_is_refused_with_a_sentence(changes: dict[str, Any], sentenc
 @pytest.mark.parametrize(
     "changes",
     [
+        {"gutter": "sparse"},
+        {"gutter": False},
         {"target_ratio": 1},
         {"target_ratio": 0.01},
         {"target_ratio": None},

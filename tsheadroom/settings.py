@@ -47,6 +47,9 @@ def _one_of(choices: object) -> str:
 # What a field takes. The description ends the sentence "NAME must be ...", which an operator reads
 # when a value is refused.
 _Switch = Annotated[bool, Meta(description="true or false")]
+_Gutter = Annotated[
+    bool | Literal["sparse"], Meta(description='true, false or "sparse"')
+]  # how much of line numbers goes: nothing, their padding, or most numbers, too
 _Count = Annotated[int, _at_least(0)]
 # A pointer costs about as much as two lines; shorter runs than that can only lose.
 _FoldLines = Annotated[int, _at_least(2)]
@@ -79,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     folds: _Switch = True
     fold_min_lines: _FoldLines = 8
     fold_files: _FoldFiles = "careful"
-    gutter: _Switch = True
+    gutter: _Gutter = True
     terminal: _Switch = True
     json: _Switch = True
     lossless: _Switch = True

@@ -20,7 +20,7 @@ class TextSettings:
     folds: bool
     fold_min_lines: int
     fold_files: str
-    gutter: bool
+    gutter: bool | str  # or "sparse"
     terminal: bool
     json: bool
     lossless: bool
