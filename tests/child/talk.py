@@ -9,7 +9,7 @@ from tests.workers.support import job_config
 from tsheadroom.child.compress.compressor import Compressor, TurnResult
 from tsheadroom.texts import pointers
 
-EXACT = {"gutter", "fold", "padded", "repeat"}  # what `expand` undoes to the letter
+EXACT = {"gutter", "fold", "padded", "repeat", "sparse"}  # what `expand` undoes to the letter
 
 
 def numbered(lines: list[str], first: int = 1) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.child.conftest import NewTalk
 from tests.child.talk import numbered, source
+from tests.texts.test_numbering import STYLES, view
 
 FILE = source(60)
 
@@ -185,12 +186,59 @@ def test_an_earlier_reading_is_named_by_its_number(talk: NewTalk) -> None:
     assert pointer_lines(sent) == ["[same output as Read #1 main.py above]"]
 
 
-@pytest.mark.parametrize("separator", ["→", "\t"])
-def test_numbers_of_both_kinds_are_seen_through(talk: NewTalk, separator: str) -> None:
-    t = talk()
-    t.write("/srv/main.py", "\n".join(FILE))
-    shown = "\n".join(f"{at}{separator}{line}" for at, line in enumerate(FILE, 1))
+@pytest.mark.parametrize("gutter", [True, "sparse"])
+@pytest.mark.parametrize("separator", STYLES)
+def test_numbers_of_every_style_are_seen_through(
+    talk: NewTalk, separator: str, gutter: bool | str
+) -> None:
+    t = talk(gutter=gutter)
+    lines = ["import compute", *FILE]
+    t.write("/srv/main.py", "\n".join(lines))
+    shown = view(lines, separator)
     assert pointer_lines(t.read("/srv/main.py", shown)) == [t.sent[-1]["parts"][0]["text"]]
+
+
+def test_opencodes_view_is_folded_from_its_second_line_on(talk: NewTalk) -> None:
+    t = talk()
+    lines = view(FILE, ": ").split("\n")
+    text = "\n".join(["<path>/a.py</path>", "<content>" + lines[0], *lines[1:], "", "</content>"])
+    t.turn("read", {"filePath": "/a.py"}, text)
+    other = text.replace("/a.py", "/b.py")
+    assert t.turn("read", {"filePath": "/b.py"}, other).split("\n") == [
+        "<path>/b.py</path>",
+        "<content>" + lines[0],
+        "[lines 2..60 unchanged: see read a.py above]",
+        "",
+        "</content>",
+    ]
+
+
+def test_between_folds_a_text_with_few_numbers_says_where_it_is(talk: NewTalk) -> None:
+    t = talk(gutter="sparse")
+    t.read("/srv/main.py", numbered(FILE))
+    new = [f"    something = new({at})" for at in range(7)]
+    edited = [*FILE[:23], *new, *FILE[24:]]
+    assert t.read("/srv/main.py", numbered(edited)).split("\n") == [
+        "[lines 1-23 unchanged: see Read main.py above]",
+        "24→" + new[0],
+        *new[1:6],
+        "30→" + new[6],
+        "[lines 31-66 unchanged: see lines 25-60 of Read main.py above]",
+    ]
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, "sparse"), ("sparse", True)])
+def test_the_numbers_may_change_in_mid_conversation(
+    talk: NewTalk, before: bool | str, after: bool | str
+) -> None:
+    t = talk(gutter=before)
+    t.read("/srv/main.py", numbered(FILE))
+    first = t.sent[-1]["parts"][0]["text"]
+    assert t.read("/srv/copy.py", numbered(["new", *FILE]), gutter=after).split("\n") == [
+        "1→new",
+        "[lines 2-61 unchanged: see lines 1-60 of Read main.py above]",
+    ]
+    assert t.sent[1]["parts"][0]["text"] == first
 
 
 def test_results_of_one_item_are_folded_against_each_other(talk: NewTalk) -> None:
@@ -211,35 +259,42 @@ POOL = [f"    value_{at} = compute({at}, scale={at * 7})" for at in range(12)] +
     "",
     "end",
     "\t1\tx",
+    "12: x",
+    "7:x",
+    " 9→x",
 ]
 LINES = st.lists(st.sampled_from(POOL), min_size=1, max_size=60)
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["Read", "Write", "Edit", "Bash", "cat", "plain"]),
+        st.sampled_from(["Read", "view", "Write", "Edit", "Bash", "cat", "plain"]),
         st.sampled_from(["/srv/a.py", "/srv/b.py", "/x/a.py"]),
         LINES,
         st.integers(0, 30),
         st.booleans(),
+        st.sampled_from([True, False, "sparse"]),
     ),
     max_size=10,
 )
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-@given(STEPS, st.integers(2, 25), st.booleans())
+@given(STEPS, st.integers(2, 25), st.sampled_from(STYLES))
 def test_whatever_is_said_comes_back(
     talk: NewTalk,
-    steps: list[tuple[str, str, list[str], int, bool]],
+    steps: list[tuple[str, str, list[str], int, bool, bool | str]],
     minimum: int,
-    gutter: bool,
+    separator: str,
 ) -> None:
-    t = talk(fold_min_lines=minimum, gutter=gutter)
+    t = talk(fold_min_lines=minimum)
     seen: list[str] = []
-    for tool, path, lines, cut, error in steps:
+    for tool, path, lines, cut, error, gutter in steps:
+        t.config["gutter"] = gutter
         seen = [*seen[cut:], *lines, *seen[:cut]]  # some of what was there, moved
         text = "\n".join(seen)
         if tool == "Read":
             t.read(path, numbered(seen, cut + 1))
+        elif tool == "view":
+            t.read(path, view(seen, separator, cut + 1))
         elif tool == "Write":
             t.write(path, text, error=error)
         elif tool == "Edit":

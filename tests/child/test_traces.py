@@ -54,8 +54,8 @@ def play(talk: Talk, items: list[dict[str, Any]]) -> Talk:
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("gutter", [True, False], ids=["gutter", "padded"])
-def test_all_of_a_session_comes_back(talk: NewTalk, path: Path, gutter: bool) -> None:
+@pytest.mark.parametrize("gutter", [True, False, "sparse"], ids=["gutter", "padded", "sparse"])
+def test_all_of_a_session_comes_back(talk: NewTalk, path: Path, gutter: bool | str) -> None:
     played = play(talk(gutter=gutter), items_of(path))  # Talk checks each form as it comes
     assert len(str(played.sent)) <= len(str(played.items))
 

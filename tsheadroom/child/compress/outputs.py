@@ -46,8 +46,9 @@ def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft
     wanted = {
         "terminal": settings.terminal and runs,
         "json": settings.json and not is_file,
-        "gutter": settings.gutter,
+        "gutter": bool(settings.gutter),
         "repeat": settings.lossless and runs and not is_file,
+        "sparse": settings.gutter == "sparse" and is_file,
     }
     names = tuple(name for name in STEPS if wanted[name])
 
@@ -92,15 +93,16 @@ def _runs(text: str, call: ToolCall, index: Index, settings: TextSettings) -> li
 
 def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, index: Index) -> None:
     """Put pointers in the place of runs, if the result can be undone."""
-    here = numbering.read(draft.text)
+    here, is_sparse = numbering.read(draft.text), "sparse" in draft.transforms
     out, back, found = [], [], []
     at = 0
     for run in runs:
         pointer = _pointer(here, run, call, calls, index)
         if pointer is None:
             continue
-        out += [*here.raw[at : run.of], pointers.render(pointer)]
-        back += [*here.raw[at : run.of], *pointers.lines(pointer, index.lines(run.target))]
+        piece = here.framed(at, run.of) if is_sparse else here.raw[at : run.of]
+        out += [*piece, pointers.render(pointer)]
+        back += [*piece, *pointers.lines(pointer, index.lines(run.target))]
         at = run.end
         found.append(
             {
@@ -113,11 +115,14 @@ def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, inde
                 "name": pointer.name,
             }
         )
-    restored = "\n".join(back + here.raw[at:])
-    padded = restored != draft.text
-    if not found or (padded and numbering.add_padding(restored) != draft.text):
+    piece = here.framed(at, len(here.raw)) if is_sparse else here.raw[at:]
+    restored, text = "\n".join(back + piece), draft.text
+    if is_sparse:  # lines come back with all their numbers
+        restored, text = numbering.dense(restored), numbering.dense(text)
+    padded = restored != text
+    if not found or (padded and numbering.add_padding(restored) != text):
         return
-    draft.text = "\n".join(out + here.raw[at:])
+    draft.text = "\n".join(out + piece)
     draft.pointers = found
     draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
 
