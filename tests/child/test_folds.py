@@ -198,19 +198,25 @@ def test_numbers_of_every_style_are_seen_through(
     assert pointer_lines(t.read("/srv/main.py", shown)) == [t.sent[-1]["parts"][0]["text"]]
 
 
-def test_opencodes_view_is_folded_from_its_second_line_on(talk: NewTalk) -> None:
+def test_a_number_behind_a_tag_is_none(talk: NewTalk) -> None:
     t = talk()
-    lines = view(FILE, ": ").split("\n")
-    text = "\n".join(["<path>/a.py</path>", "<content>" + lines[0], *lines[1:], "", "</content>"])
+    first, *others = view(FILE, ": ").split("\n")
+    text = "\n".join(["<content>" + first, *others])
     t.turn("read", {"filePath": "/a.py"}, text)
-    other = text.replace("/a.py", "/b.py")
-    assert t.turn("read", {"filePath": "/b.py"}, other).split("\n") == [
-        "<path>/b.py</path>",
-        "<content>" + lines[0],
+    assert t.turn("read", {"filePath": "/b.py"}, "<b>" + text).split("\n") == [
+        "<b><content>" + first,
         "[lines 2..60 unchanged: see read a.py above]",
-        "",
-        "</content>",
     ]
+
+
+def test_opencodes_view_loses_most_numbers(talk: NewTalk) -> None:
+    t = talk(gutter="sparse")
+    head = "<path>/a.py</path>\n<type>file</type>\n<content>"
+    lines = ["import compute", "", *FILE]
+    text = f"{head}{view(lines, ': ')}\n\n(End of file - total 62 lines)\n</content>"
+    sent = t.turn("read", {"filePath": "/a.py"}, text).split("\n")
+    assert sent[2:6] == ["<content>1: import compute", "", *FILE[:2]]
+    assert sent[63:] == ["62: " + FILE[59], "", "(End of file - total 62 lines)", "</content>"]
 
 
 def test_between_folds_a_text_with_few_numbers_says_where_it_is(talk: NewTalk) -> None:
