@@ -37,9 +37,9 @@ def test_an_edited_file_read_again_shows_what_changed(talk: NewTalk) -> None:
     )
     assert t.read("/srv/app/main.py", numbered(edited)).split("\n") == [
         "[lines 1-25 unchanged: see Read main.py above]",
-        "26→    something = new",
+        "26\t    something = new",
         "[lines 27-40 unchanged: see Read main.py above]",
-        "41→    more = new",
+        "41\t    more = new",
         "[lines 42-61 unchanged: see lines 41-60 of Read main.py above]",
     ]
 
@@ -226,9 +226,9 @@ def test_between_folds_a_text_with_few_numbers_says_where_it_is(talk: NewTalk) -
     edited = [*FILE[:23], *new, *FILE[24:]]
     assert t.read("/srv/main.py", numbered(edited)).split("\n") == [
         "[lines 1-23 unchanged: see Read main.py above]",
-        "24→" + new[0],
+        "24\t" + new[0],
         *new[1:6],
-        "30→" + new[6],
+        "30\t" + new[6],
         "[lines 31-66 unchanged: see lines 25-60 of Read main.py above]",
     ]
 

@@ -160,18 +160,39 @@ def test_padding_comes_back(text: str) -> None:
     assert short == text or (len(short) < len(text) and numbering.add_padding(short) == text)
 
 
-@given(st.integers(1, 10**7), st.lists(st.text("ab →\t1", max_size=9), min_size=3, max_size=30))
+@given(st.integers(1, 99_000), st.lists(st.text("ab →\t1", max_size=9), min_size=3, max_size=30))
 def test_a_readings_padding_goes_and_comes_back(first: int, lines: list[str]) -> None:
     text = padded(lines, first)
     short = numbering.strip_padding(text)
     assert numbering.add_padding(short) == text
-    assert short == view(lines, "→", first)
+    assert short == stripped(lines, first)
     assert numbering.read(short).bodies == lines
+
+
+def stripped(lines: list[str], first: int = 1) -> str:
+    """A view as it stands after `strip_padding`: only the first number tells of the arrows."""
+    return view(lines[:1], "→", first) + "\n" + view(lines[1:], "\t", first + 1)
 
 
 def test_only_what_tools_right_align_is_padded() -> None:
     found = "12:foo\n13:bar\n14:baz\n" + view(["a", "b", "c"], ": ")
     text = padded(["a", "b", "c"]) + "\n" + found
     short = numbering.strip_padding(text)
-    assert short == view(["a", "b", "c"], "→") + "\n" + found
+    assert short == stripped(["a", "b", "c"]) + "\n" + found
     assert numbering.add_padding(short) == text
+
+
+def test_arrows_and_tabs_are_one_segment() -> None:
+    """So they come back from a fold: numbers of a pointer's lines have arrows."""
+    lines = ["a", "b", "c", "d", "e", "f"]
+    shown = stripped(lines).split("\n")
+    shown[3:5] = view(lines[3:5], "→", 4).split("\n")
+    found = numbering.read("\n".join(shown))
+    assert (found.bodies, found.separators) == (lines, ["→"])
+    assert numbering.add_padding("\n".join(shown)) == padded(lines)
+
+
+def test_aligned_tabs_stay_tabs() -> None:
+    text = padded(["a", "b", "c"], 7, "\t")
+    assert numbering.strip_padding(text) == view(["a", "b", "c"], "\t", 7)
+    assert numbering.add_padding(view(["a", "b", "c"], "\t", 7)) == text

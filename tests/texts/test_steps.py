@@ -33,8 +33,8 @@ def test_few_numbers_come_after_all_other_steps() -> None:
     shown = shorter.split("\n")
     assert [shown[at] for at in (0, 1, 8, 9, 37, 38)] == [
         "1→line 1",
-        *("line 2", "line 9", "10→line 10", "line 38"),
-        "39→line 39",
+        *("line 2", "line 9", "10\tline 10", "line 38"),
+        "39\tline 39",
     ]
     assert undo(shorter, ["sparse", "gutter"]) == text
     assert list(STEPS)[-1] == "sparse"

@@ -8,6 +8,8 @@
 | an older one | `00001| text` |
 | SWE-agent's editor, `grep -n` | `1:text` |
 
+`strip_padding` makes of the first kind what the newer Claude Code prints, but for the arrow after a
+segment's first number, which says that all of them had one.
 Numbers that count up by one say little: every tenth one is enough to find the way (`sparse`).
 The child folds and shortens by these rules and the daemon checks by them, so there is one copy.
 Standard library only: it runs in any interpreter.
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ARROW = "→"
 WIDTH = 6  # Claude Code and `cat -n` right-align the number to this many columns
@@ -46,6 +48,7 @@ class Lines:
     segments: list[int]
     separators: list[str]  # by segment
     starts: dict[int, int]  # number -> line, of the first segment that has it
+    mixed: set[int] = field(default_factory=set)  # segments with tabs after an arrow
 
     @property
     def numbered(self) -> bool:
@@ -57,7 +60,7 @@ class Lines:
         segment = self.segments[at]
         if segment < 0 or self.raw[at] != self.bodies[at]:
             return self.raw[at]
-        separator = self.separators[segment]
+        separator = "\t" if segment in self.mixed else self.separators[segment]
         return f"{label(self.numbers[at], separator)}{separator}{self.bodies[at]}"
 
     def framed(self, start: int, end: int) -> list[str]:
@@ -93,7 +96,7 @@ def _read(text: str, *, gaps: bool) -> Lines:
     lines.bodies = list(raw)
     found = [_NUMBERED.match(line) for line in raw]
     # In a segment, a number less its line's place is the same all along.
-    offsets = [(int(m[2]) - at, m[0][m.end(2)]) if m else None for at, m in enumerate(found)]
+    offsets = [(int(m[2]) - at, _kind(m)) if m else None for at, m in enumerate(found)]
     start = 0
     while start < len(raw):
         shown = _count_up(offsets, start, gaps=gaps)
@@ -102,6 +105,12 @@ def _read(text: str, *, gaps: bool) -> Lines:
             _mark(lines, start, end, [match for at in shown if (match := found[at])])
         start = end
     return lines
+
+
+def _kind(match: re.Match[str]) -> str:
+    """What follows a number begins like this. Arrows and tabs may take turns in one segment."""
+    after = match[0][match.end(2)]
+    return "\t" if after == ARROW else after
 
 
 def _count_up(offsets: Sequence[tuple[int, str] | None], start: int, *, gaps: bool) -> list[int]:
@@ -127,11 +136,14 @@ def _mark(lines: Lines, start: int, end: int, numbers: Sequence[re.Match[str]]) 
 
     If these could not be printed back as they stand here, the lines stay what they are.
     """
-    separator = min((match[0][match.end(2) :] for match in numbers), key=len)
+    after = [match[0][match.end(2) :] for match in numbers]
+    separator = ARROW if ARROW in after else min(after, key=len)
     if not all(_exact(match, separator) for match in numbers):
         return
     first, segment = int(numbers[0][2]), len(lines.separators)
     lines.separators.append(separator)
+    if separator == ARROW and "\t" in after:
+        lines.mixed.add(segment)
     for at in range(start, end):
         lines.numbers[at] = first + at - start
         lines.segments[at] = segment
@@ -160,28 +172,37 @@ def loose(text: str) -> list[str]:
 
 
 def strip_padding(text: str) -> str:
-    """The text with the numbers' padding gone; the same text when that could not be undone."""
-    short = _padded_to(text, 0)
+    """The text with the numbers' padding gone, and a tab for most arrows, which costs less.
+
+    The same text when that could not be undone.
+    """
+    lines = _right_aligned(text)
+    out = list(lines.raw)
+    for at, segment in enumerate(lines.segments):
+        if segment >= 0 and lines.separators[segment] in _PADDED:
+            first = at == 0 or lines.segments[at - 1] != segment
+            separator = lines.separators[segment] if first else "\t"
+            out[at] = f"{lines.numbers[at]}{separator}{lines.bodies[at]}"
+    short = "\n".join(out)
     return short if len(short) < len(text) and add_padding(short) == text else text
 
 
 def add_padding(text: str) -> str:
-    """Undo `strip_padding`: every numbered line right-aligned again."""
-    return _padded_to(text, WIDTH)
-
-
-def _padded_to(text: str, width: int) -> str:
-    lines = _read(text, gaps=False)  # each line of a padded text shows its number
-    if not lines.numbered:
-        return text
+    """Undo `strip_padding`: every numbered line right-aligned again, with its own separator."""
+    lines = _right_aligned(text)
     return "\n".join(
         line
         if segment < 0 or lines.separators[segment] not in _PADDED
-        else f"{number:>{width}}{lines.separators[segment]}{body}"
+        else f"{number:>{WIDTH}}{lines.separators[segment]}{body}"
         for line, body, number, segment in zip(
             lines.raw, lines.bodies, lines.numbers, lines.segments, strict=True
         )
     )
+
+
+def _right_aligned(text: str) -> Lines:
+    """The lines of a text of which each shows its number, as all do where they are aligned."""
+    return _read(text, gaps=False)
 
 
 def sparse(text: str) -> str:

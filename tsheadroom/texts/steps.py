@@ -28,7 +28,7 @@ STEPS: dict[str, Step] = {
     "terminal": Step(terminal.screen),
     # JSON loses the white space between its tokens. How it was laid out is gone for good.
     "json": Step(jsontext.minify),
-    # Line numbers lose the blanks that right-align them.
+    # Line numbers lose the blanks that right-align them; a tab follows them, as in newer clients.
     "gutter": Step(numbering.strip_padding, undo=numbering.add_padding),
     # Lines that come again within the output become a line that quotes the first of them.
     "repeat": Step(repeats.fold, undo=repeats.unfold),

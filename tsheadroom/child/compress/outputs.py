@@ -11,10 +11,9 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import listings, numbering, pointers, repeats, tools
+from tsheadroom.texts import listings, numbering, pointers, repeats, steps, tools
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import Lines
-from tsheadroom.texts.steps import STEPS
 from tsheadroom.texts.tools import ToolCall
 
 
@@ -50,12 +49,12 @@ def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft
         "repeat": settings.lossless and runs and not is_file,
         "sparse": settings.gutter == "sparse" and is_file,
     }
-    names = tuple(name for name in STEPS if wanted[name])
+    names = tuple(name for name in steps.STEPS if wanted[name])
 
     def make() -> tuple[str | None, list[str]]:
         draft = Draft(text)
         for name in names:
-            draft.take(STEPS[name].apply(draft.text), name)
+            draft.take(steps.STEPS[name].apply(draft.text), name)
         return (draft.text if draft.transforms else None), draft.transforms
 
     shorter, transforms = memo.get(names, text, make, lambda made: len(made[0] or ""))
@@ -116,9 +115,9 @@ def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, inde
             }
         )
     piece = here.framed(at, len(here.raw)) if is_sparse else here.raw[at:]
-    restored, text = "\n".join(back + piece), draft.text
-    if is_sparse:  # lines come back with all their numbers
-        restored, text = numbering.dense(restored), numbering.dense(text)
+    # Lines come back with all their numbers, and what follows these says how they were written.
+    written = [name for name in draft.transforms if name in ("gutter", "sparse")]
+    restored, text = (steps.undo(t, written) for t in ("\n".join(back + piece), draft.text))
     padded = restored != text
     if not found or (padded and numbering.add_padding(restored) != text):
         return
