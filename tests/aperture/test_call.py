@@ -136,21 +136,6 @@ def test_fingerprints_do_not_see_breakpoints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "bypassed"),
-    [
-        ({}, False),
-        ({"tsheadroom": "off"}, True),
-        ({"url": "/v1/messages?tsheadroom=bypass"}, True),
-        ({"url": "/v1/messages?x=1"}, False),
-        ({"tsheadroom": "on"}, False),
-    ],
-)
-def test_a_caller_can_bypass_one_request(metadata: dict[str, str], bypassed: bool) -> None:
-    call = call_of(json.dumps({"metadata": metadata, "request_body": {"messages": []}}).encode())
-    assert call.metadata.bypassed is bypassed
-
-
-@pytest.mark.parametrize(
     ("known", "bad", "refused"),
     [
         (0, 0, True),

@@ -41,6 +41,8 @@ BAD = [
     (b'{"request_body":{"messages":{}}}', "passthrough"),
     (b'{"request_body":{"messages":[NaN]}}', "passthrough"),
     (b'{"request_body":{"messages":["\xff"]}}', "passthrough"),
+    (b'{"request_body":{"messages":[{"role":"\xff"}]}}', "passthrough"),
+    (b'{"metadata":{"provider":"\xff"},"request_body":{"messages":[]}}', "passthrough"),
     (b'{"request_body":{"messages":[],"messages":[]}}', "passthrough"),
     (b'{"request_body":{"messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}}", "passthrough"),
     (b'{"request_body":{"messages":[]}}', "noop"),
@@ -282,7 +284,7 @@ USUAL: dict[str, Any] = {
         ({"exclude_callers": ["someone"]}, {"login_name": "someone"}),
         ({"exclude_tools": ["Bash"]}, {}),
         ({"folds": False}, {}),
-        ({}, {"tsheadroom": "off"}),
+        ({}, {"url": "/v1/messages?tsheadroom=off"}),
     ],
     ids=str,
 )

@@ -6,43 +6,23 @@ import codecs
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from tsheadroom.aperture import digests, slices
+from tsheadroom.aperture.metadata import Metadata, read_metadata
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Shape, shape_of
 
 # How many bytes are checked for UTF-8 in one go. The decoded text is thrown away; a small one stays
 # in the processor's cache, which makes the check four times as fast.
 _UTF8_STEP = 1 << 16
-_BYPASS = "tsheadroom"  # the metadata field or query parameter with which a caller opts out
-_BYPASS_WORDS = frozenset({"off", "bypass", "false", "0"})
+# What reading hostile bytes may raise.
+_UNREADABLE = (slices.SplitError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class CallError(TsheadroomError):
     """The bytes are not a hook call that can be understood. The request goes on as it came."""
-
-
-class Metadata(msgspec.Struct, frozen=True):
-    """The part of Aperture's HookMetadata that is used. A null is read as empty, as in Go."""
-
-    provider: str | None = ""
-    model: str | None = ""
-    session_id: str | None = ""
-    request_id: str | None = ""
-    login_name: str | None = ""
-    url: str | None = ""
-    tsheadroom: str | None = ""
-    estimated_cost: msgspec.Raw = msgspec.Raw(b"")
-
-    @property
-    def bypassed(self) -> bool:
-        """True if the caller wants this one request to be left alone."""
-        query = parse_qs(urlsplit(self.url or "").query) if _BYPASS in (self.url or "") else {}
-        asked = [self.tsheadroom or "", *query.get(_BYPASS, [])]
-        return any(word.lower() in _BYPASS_WORDS for word in asked)
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -55,7 +35,6 @@ _HEAD = msgspec.json.Decoder(_Head)
 _ROLE_FIRST = {
     role: f'{{"role":"{role}","content":'.encode() for role in ("user", "assistant", "tool")
 }
-_METADATA = msgspec.json.Decoder(Metadata)
 _MODEL = msgspec.json.Decoder(str)
 
 
@@ -140,20 +119,20 @@ def read(data: bytes) -> HookCall | Envelope:
     """
     try:
         return _take_apart(data, data)
-    except (slices.SplitError, msgspec.MsgspecError, RecursionError) as error:
+    except _UNREADABLE as error:
         plain = slices.without_lone_surrogates(data)
         if plain is data:
             raise CallError(f"the request cannot be taken apart: {error}") from error
     try:
         return _take_apart(data, plain)
-    except (slices.SplitError, msgspec.MsgspecError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise CallError(f"the request cannot be taken apart: {error}") from error
 
 
 def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope:
     """`plain` is `data`, or of the same length but without what msgspec refuses."""
     outer = slices.members(plain)
-    metadata = _metadata(plain, outer.get("metadata"))
+    metadata = read_metadata(plain, outer)
     body = outer.get("request_body")
     if body is None or plain[body[0] : body[1]] == b"null":
         return Envelope(metadata, metadata.model or "")
@@ -204,17 +183,11 @@ def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[
     return [made(start, end) for start, end in items]
 
 
-def _metadata(data: bytes, span: slices.Span | None) -> Metadata:
-    if span is None or data[span[0] : span[1]] == b"null":
-        return Metadata()
-    return _METADATA.decode(data[span[0] : span[1]])
-
-
 def _string(call: HookCall, name: str) -> str:
     span = call.members.get(name)
     if span is None:
         return ""
     try:
         return _MODEL.decode(call.data[span[0] : span[1]])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tsheadroom.aperture.call import Envelope, HookCall, Metadata
+from tsheadroom.aperture.call import Envelope, HookCall
+from tsheadroom.aperture.metadata import Metadata
 from tsheadroom.economy.billing import Bill, Billing, Forecast, read_bill
 from tsheadroom.economy.windows import Windows
 from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of

@@ -1,0 +1,63 @@
+"""Who calls, and whether the request is to be left alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tsheadroom.aperture import slices
+from tsheadroom.aperture.metadata import Metadata, read_metadata
+
+
+def read(metadata: object) -> Metadata:
+    data = json.dumps({"metadata": metadata}).encode()
+    return read_metadata(data, slices.members(data))
+
+
+def test_nulls_and_what_is_missing_are_empty() -> None:
+    assert read(None) == Metadata()
+    assert read({}) == Metadata()
+    assert read({"provider": None, "new": {"fields": []}}).provider is None
+    assert read_metadata(b"{}", {}) == Metadata()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"metadata":[]}',
+        b'{"metadata":{"model":7}}',
+        b'{"metadata":{"provider":"\xff"}}',
+        b'{"metadata":{"provider":"\\ud800"}}',
+    ],
+)
+def test_what_is_no_metadata_is_refused_in_one_way(raw: bytes) -> None:
+    where = (raw.index(b":") + 1, len(raw) - 1)
+    with pytest.raises(slices.SplitError, match="metadata"):
+        read_metadata(raw, {"metadata": where})
+
+
+@pytest.mark.parametrize(
+    ("url", "bypassed"),
+    [
+        (None, False),
+        ("", False),
+        ("/v1/messages?tsheadroom=off", True),
+        ("/v1/messages?x=1&tsheadroom=BYPASS#tsheadroom", True),
+        ("http://ai.example.ts.net/v1/messages?tsheadroom=0", True),
+        ("/v1/messages?x=1", False),
+        ("/v1/messages?tsheadroom=on", False),
+        ("/tsheadroom=off", False),
+        ("/v1/messages#?tsheadroom=off", False),
+        ("http://[?tsheadroom=off", True),
+        ("?tsheadroom=%ff%00&tsheadroom", False),
+    ],
+)
+def test_a_caller_can_bypass_one_request_if_the_query_arrives(
+    url: str | None, bypassed: bool
+) -> None:
+    assert read({"url": url}).bypassed is bypassed
+
+
+def test_no_field_of_the_metadata_bypasses() -> None:
+    assert not read({"tsheadroom": "off"}).bypassed
