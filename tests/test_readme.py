@@ -57,6 +57,26 @@ def test_settings_are_told_with_their_defaults() -> None:
     assert list(told) == list(Settings.__struct_fields__)
 
 
+def test_the_wiring_has_a_key_for_calls_and_one_for_bills() -> None:
+    section = README.split("\n## Wire it into Aperture\n")[1].split("\n## ")[0]
+    wiring, network, config = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    document = json.loads(f"{{{wiring}}}")
+    paths = {name: hook["url"].partition(".ts.net")[2] for name, hook in document["hooks"].items()}
+    assert paths == {"headroom": "/", "headroom-bills": "/bills"}
+    ((grant,),) = [grant["app"].values() for grant in document["grants"]]
+    (wanted,) = grant
+    # A grant that names models gives access to them.
+    assert list(wanted) == ["send_hooks"]
+    sent = {hook["name"]: (hook["events"], hook["send"]) for hook in wanted["send_hooks"]}
+    assert sent == {
+        "headroom": (["pre_request"], ["request_body"]),
+        "headroom-bills": (["entire_request"], ["estimated_cost"]),
+    }
+    for text in (network, config):
+        # A grant without `ip` opens no connection, also not for a capability.
+        assert json.loads(text)["ip"] == ["tcp:80"]
+
+
 def test_series_are_those_that_are_served(tmp_path: Path) -> None:
     served = Served(tmp_path)
     try:

@@ -31,6 +31,7 @@ from tsheadroom.telemetry.verbose import LineOutput
 from tsheadroom.turns.turns import Turns
 from tsheadroom.web.access import Access
 from tsheadroom.web.app import make_app, make_runner
+from tsheadroom.web.bills import Bills
 from tsheadroom.web.config import ConfigPage
 from tsheadroom.web.health import HealthPages
 from tsheadroom.web.hook import Hook, HookOptions
@@ -202,6 +203,7 @@ class Daemon:
         """Build the HTTP application over the parts."""
         return make_app(
             hook=self._hook.handle,
+            bills=Bills(self.turns.take_event, accept_compressed=self._options.accept_compressed),
             config=self._config,
             metrics=MetricsPage(self.metrics),
             health=HealthPages(self.missing),

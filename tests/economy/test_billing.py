@@ -4,24 +4,9 @@ import logging
 
 import pytest
 
-from tests.answered import answered
-from tests.conversation import call, dumps
-from tests.turns.test_rewrites import NoForms
-from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.aperture.post_response import Bill, Usage
 from tsheadroom.economy import billing
-from tsheadroom.economy.billing import (
-    HOLDOUT,
-    TREATED,
-    UNASKED,
-    Bill,
-    Billing,
-    Forecast,
-    Usage,
-    read_bill,
-)
-from tsheadroom.telemetry.events import Event
-from tsheadroom.telemetry.record import Figures
-from tsheadroom.turns.turns import Turns
+from tsheadroom.economy.billing import HOLDOUT, TREATED, UNASKED, Billing, Forecast
 
 MODEL = ("anthropic", "claude")
 BILL = Bill(0.5, Usage(input_tokens=3, output_tokens=5, cached_tokens=40))
@@ -29,23 +14,6 @@ BILL = Bill(0.5, Usage(input_tokens=3, output_tokens=5, cached_tokens=40))
 
 def forecast(arm: str = TREATED, cached: int = 0, new: int = 0, saved: int = 0) -> Forecast:
     return Forecast(*MODEL, arm, cached, new, saved)
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b"", None),
-        (b"null", None),
-        (b"{}", None),
-        (b"7", None),
-        (b'{"dollars":0.2}', None),
-        (b'{"dollars":0.2,"usage":null}', None),
-        (b'{"usage":{}}', Bill(0.0, Usage())),  # all of them zero: none is sent
-        (b'{"dollars":0.2,"usage":{"cached_tokens":4,"new":1}}', Bill(0.2, Usage(cached_tokens=4))),
-    ],
-)
-def test_reading_a_bill(raw: bytes, expected: Bill | None) -> None:
-    assert read_bill(raw) == expected
 
 
 def test_a_bill_is_counted_in_its_calls_arm_beside_the_forecast() -> None:
@@ -143,71 +111,3 @@ def test_one_model_that_is_fine_does_not_silence_another(caplog: pytest.LogCaptu
         usage(bills, TREATED, 89, number, "good")
     assert is_behind(bills)
     assert caplog.text.count(WARNED) == 1
-
-
-COST = {"dollars": 0.5, "usage": {"input_tokens": 3, "output_tokens": 4}}
-BODY = {"messages": [{"role": "user", "content": "go"}]}
-
-
-class Desk:
-    """Calls and events through the turns."""
-
-    def __init__(self) -> None:
-        self.ledger = Conversations(directory=None)
-        self.turns = Turns(self.ledger, NoForms(), deadline=9.0)
-
-    async def post(self, raw: bytes) -> Figures:
-        _, figures = await answered(self.turns, raw)
-        return figures
-
-    async def call(self, request_id: str) -> Figures:
-        return await self.post(call(BODY, request_id=request_id))
-
-    async def event(self, request_id: str, cost: object, **more: object) -> Figures:
-        said = {"provider": "anthropic", "model": "claude", "request_id": request_id}
-        return await self.post(dumps({"metadata": {**said, "estimated_cost": cost}, **more}))
-
-    @property
-    def billed(self) -> int:
-        return sum(total.turns for _, total in self.turns.account.billing)
-
-
-@pytest.mark.parametrize("with_body", [False, True])
-async def test_an_event_is_a_bill_and_no_turn(with_body: bool) -> None:
-    desk = Desk()
-    await desk.call("r1")
-    more = {"request_body": BODY} if with_body else {}
-    for kind in ("entire_request", "tool_call_entire_request"):
-        figures = await desk.event("r1", COST, hook=kind, response_body={"content": []}, **more)
-        assert figures.events[Event.BILL] == 1
-        assert not [event for event in figures.events if event.startswith("turn_")]
-    assert figures.events[Event.BILL_REPEATED] == 1
-    assert desk.billed == 1
-
-
-async def test_an_event_of_a_request_that_brought_nothing_is_told_by_its_id() -> None:
-    desk = Desk()
-    await desk.call("r1")
-    assert "bill" in (await desk.event("r1", {"usage": {}}, request_body=BODY)).events
-
-
-@pytest.mark.parametrize("cost", [{"dollars": 0.1}, {"usage": {"input_tokens": 7}}, None, {}])
-async def test_a_call_that_carries_an_estimate_is_a_turn(cost: object) -> None:
-    desk = Desk()
-    figures = await desk.event("new", cost, request_body=BODY)
-    assert figures.events[Event.TURN_NEW] == 1
-    assert desk.billed == 0
-
-
-async def test_what_is_forecast_follows_what_was_forwarded() -> None:
-    desk = Desk()
-    body = {"messages": [{"role": "user", "content": "x" * 4000}]}
-    await desk.post(call(body, request_id="first"))
-    body["messages"] += [{"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
-    await desk.post(call(body, request_id="second"))
-    first, second = (desk.turns.account.billing.waiting[name] for name in ("first", "second"))
-    assert first.cached_tokens == 0
-    assert first.new_tokens > 1000
-    assert second.cached_tokens > 1000
-    assert second.new_tokens < 50
-    assert second.arm == TREATED

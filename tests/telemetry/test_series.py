@@ -11,7 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tsheadroom.economy.billing import TREATED, Bill, Billing, Forecast, Usage
+from tsheadroom.aperture.post_response import Bill, Usage
+from tsheadroom.economy.billing import TREATED, Billing, BillOutcome, Forecast
 from tsheadroom.economy.windows import Windows
 from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry import series as module
@@ -293,6 +294,9 @@ def test_bills_are_told_by_provider_model_and_arm() -> None:
     metrics = Metrics()
     metrics.registry.register(BillingCollector(billing))
     assert metrics.value("tsheadroom_cache_hits_behind") == 0
+    assert metrics.value("tsheadroom_billed_events_total", outcome="counted") == 0
+    billing.events[BillOutcome.UNPRICED] += 2
+    assert metrics.value("tsheadroom_billed_events_total", outcome="unpriced") == 2
     billing.forwarded("r", Forecast("anthropic", "claude", TREATED, 5, 6, -7))
     billing.billed("r", "anthropic", "claude", Bill(0.5, Usage(1, 2, 3, 4)))
     for name, expected in (

@@ -16,6 +16,7 @@ from tsheadroom.settings import Settings, SettingsStore, merge
 from tsheadroom.telemetry.series import Metrics
 from tsheadroom.web.access import DEFAULT_CAPABILITY, Access
 from tsheadroom.web.app import make_app, make_runner
+from tsheadroom.web.bills import Bills
 from tsheadroom.web.config import ConfigPage
 from tsheadroom.web.health import HealthPages
 from tsheadroom.web.metrics import MetricsPage
@@ -31,10 +32,12 @@ class Site:
         self.store = SettingsStore(path)
         self.metrics = Metrics()
         self.missing: list[str] = []
+        self.events: list[bytes] = []
         self.stopping = False
         self.version: str | None = None
         self.app = make_app(
             hook=self._hook,
+            bills=Bills(self._take, accept_compressed=True),
             config=ConfigPage(self.store, access, lambda: self.version),
             metrics=MetricsPage(self.metrics),
             health=HealthPages(lambda: self.missing),
@@ -45,6 +48,9 @@ class Site:
 
     async def _hook(self, request: web.Request) -> web.Response:
         return web.Response(text=f"hook {request.method} {request.path}")
+
+    async def _take(self, body: bytes) -> None:
+        self.events.append(body)
 
     async def start(self, *, family: str = "127.0.0.1") -> None:
         await self.runner.setup()
@@ -270,9 +276,9 @@ async def test_health_pages(start: Start) -> None:
         ("POST", "/any/path"),
         ("POST", "/config/"),
         ("POST", "/with%0Abreak"),
-        ("POST", "/metrics"),
+        ("POST", "/metrics/"),
+        ("POST", "/bills/1"),
         ("GET", "/"),
-        ("DELETE", "/config"),
         ("PATCH", "/x?y=z"),
     ],
 )
@@ -280,6 +286,27 @@ async def test_everything_else_is_the_hooks(start: Start, method: str, path: str
     site = await start()
     async with site.client.request(method, path) as answer:
         assert (await answer.text()).startswith(f"hook {method} ")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/bills", "POST"),
+        ("/config", "GET, PUT, POST, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/livez", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+    ],
+)
+async def test_a_page_refuses_every_other_method(start: Start, path: str, methods: str) -> None:
+    site = await start()
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} - set(methods.split(", ")):
+        async with site.client.request(method, path, data=b"{}") as answer:
+            assert (answer.status, await answer.text()) == (405, "method not allowed\n"), method
+            assert answer.headers["Allow"] == methods
+    if "HEAD" in methods:
+        async with site.client.head(path) as answer:
+            assert answer.status == 200
 
 
 async def test_while_stopping_each_answer_is_the_last_on_its_connection(start: Start) -> None:

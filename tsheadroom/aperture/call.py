@@ -11,6 +11,7 @@ import msgspec
 
 from tsheadroom.aperture import digests, slices
 from tsheadroom.aperture.metadata import Metadata, read_metadata
+from tsheadroom.aperture.post_response import PostResponse, told_from_call
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Shape, shape_of
 
@@ -112,8 +113,10 @@ class Envelope:
     model: str
 
 
-def read(data: bytes) -> HookCall | Envelope:
+def read(data: bytes) -> HookCall | Envelope | PostResponse:
     """Take a hook call apart. Raises CallError if the bytes are not one.
+
+    Returns a PostResponse for an event that an operator sends to the hook's own path.
 
     It does not check that the bytes are UTF-8; `HookCall.check_text` does.
     """
@@ -129,10 +132,13 @@ def read(data: bytes) -> HookCall | Envelope:
         raise CallError(f"the request cannot be taken apart: {error}") from error
 
 
-def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope:
+def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope | PostResponse:
     """`plain` is `data`, or of the same length but without what msgspec refuses."""
     outer = slices.members(plain)
     metadata = read_metadata(plain, outer)
+    event = told_from_call(plain, outer, metadata)
+    if event is not None:
+        return event
     body = outer.get("request_body")
     if body is None or plain[body[0] : body[1]] == b"null":
         return Envelope(metadata, metadata.model or "")

@@ -54,3 +54,15 @@ def read_metadata(data: bytes, members: Mapping[str, slices.Span]) -> Metadata:
         return _METADATA.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise slices.SplitError(f"the metadata cannot be read: {error}") from error
+
+
+def find_metadata(data: bytes) -> Metadata | None:
+    """Read the metadata of a HookCallData, whatever else is in it; None if that is not possible."""
+    try:
+        return read_metadata(data, slices.members(data))
+    except slices.SplitError:
+        plain = slices.without_lone_surrogates(data)
+    try:
+        return None if plain is data else read_metadata(plain, slices.members(plain))
+    except slices.SplitError:
+        return None

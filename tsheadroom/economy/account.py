@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from tsheadroom.aperture.call import Envelope, HookCall
+import hashlib
+
+from tsheadroom.aperture.call import HookCall
 from tsheadroom.aperture.metadata import Metadata
-from tsheadroom.economy.billing import Bill, Billing, Forecast, read_bill
+from tsheadroom.aperture.post_response import PostResponse
+from tsheadroom.economy.billing import Billing, BillOutcome, Forecast
 from tsheadroom.economy.windows import Windows
 from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of
+from tsheadroom.telemetry.series import clean_label
+
+_MAX_ID = 128  # characters; of a longer request id a digest is remembered
 
 
 class Account:
@@ -16,21 +22,19 @@ class Account:
         self.billing = Billing()
         self.windows = Windows()
 
-    def bill_of(self, metadata: Metadata, *, has_body: bool) -> Bill | None:
-        """The bill that an event about an answered request brings; None if this is no such event.
+    def take(self, event: PostResponse | None) -> None:
+        """Count what a post-response event says; None is one that could not be read."""
+        self.billing.events[self._billed(event)] += 1
 
-        An event may have a body, as a call has.
-        """
-        bill = read_bill(bytes(metadata.estimated_cost))
-        if bill is None or (has_body and not self.billing.is_event(metadata.request_id, bill)):
-            return None
-        return bill
-
-    def billed(self, called: HookCall | Envelope, bill: Bill) -> bool:
-        """Count a bill. Returns False if it was counted before."""
-        metadata = called.metadata
-        provider, request_id = metadata.provider or "", metadata.request_id or ""
-        return self.billing.billed(request_id, provider, called.model, bill)
+    def _billed(self, event: PostResponse | None) -> BillOutcome:
+        if event is None:
+            return BillOutcome.UNREADABLE
+        if event.bill is None:
+            return BillOutcome.UNPRICED
+        metadata = event.metadata
+        provider, model = clean_label(metadata.provider or ""), clean_label(metadata.model or "")
+        counted = self.billing.billed(_id_of(metadata), provider, model, event.bill)
+        return BillOutcome.COUNTED if counted else BillOutcome.REPEATED
 
     def forwarded(
         self, call: HookCall, name: str, arm: str, known: int, grown_by: int, saved: int
@@ -46,10 +50,10 @@ class Account:
         before = call.items[known - 1][1] - call.conversation[0] if known else 0
         cached = before * left // max(1, came)
         self.billing.forwarded(
-            call.metadata.request_id or "",
+            _id_of(call.metadata),
             Forecast(
-                provider=provider,
-                model=model,
+                provider=clean_label(provider),
+                model=clean_label(model),
                 arm=arm,
                 cached_tokens=cached // BYTES_PER_TOKEN,
                 new_tokens=(left - cached) // BYTES_PER_TOKEN,
@@ -60,3 +64,10 @@ class Account:
         body = (call.body[1] - call.body[0]) // BYTES_PER_TOKEN
         window = price.window if price else 0
         self.windows.seen(name, window, body, body + grown_by // BYTES_PER_TOKEN)
+
+
+def _id_of(metadata: Metadata) -> str:
+    request_id = metadata.request_id or ""
+    if len(request_id) <= _MAX_ID:
+        return request_id
+    return hashlib.sha256(request_id.encode("utf-8", "surrogatepass")).hexdigest()

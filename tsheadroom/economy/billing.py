@@ -7,11 +7,12 @@ call. Calls are remembered until their event comes. The sums are kept by provide
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-import msgspec
+from tsheadroom.aperture.post_response import Bill
 
 log = logging.getLogger(__name__)
 
@@ -26,40 +27,13 @@ MIN_TURNS = 200
 MAX_BEHIND = 0.05
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """Billed tokens. Aperture does not send a field that is zero."""
+class BillOutcome(StrEnum):
+    """What became of one post-response event."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_creation_input_tokens: int = 0
-
-
-class Bill(msgspec.Struct, frozen=True):
-    """What was billed for one request: `metadata.estimated_cost` of an event."""
-
-    dollars: float
-    usage: Usage
-
-
-class _Cost(msgspec.Struct, frozen=True):
-    dollars: float | None = None
-    usage: Usage | None = None
-
-
-_COST = msgspec.json.Decoder(_Cost)
-
-
-def read_bill(raw: bytes) -> Bill | None:
-    """Read the bill in an event's metadata; None if there is none.
-
-    An estimate without `usage` is not a bill: a call that has not gone out yet may have one.
-    """
-    try:
-        cost = _COST.decode(raw or b"null")
-    except msgspec.MsgspecError:
-        return None
-    return Bill(cost.dollars or 0.0, cost.usage) if cost.usage else None
+    COUNTED = "counted"
+    REPEATED = "repeated"  # another event of the same request was counted before
+    UNPRICED = "unpriced"  # Aperture has no price for the model, so there is no bill
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +79,7 @@ class Billing:
 
     waiting: OrderedDict[str, Forecast] = field(default_factory=OrderedDict)
     sums: dict[Key, Sum] = field(default_factory=dict)
+    events: Counter[BillOutcome] = field(default_factory=Counter)
     _counted: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _behind: set[tuple[str, str]] = field(default_factory=set)
 
@@ -112,18 +87,6 @@ class Billing:
     def behind(self) -> bool:
         """True if, for any model, the treated arm hits the cache less often than the holdout."""
         return bool(self._behind)
-
-    def is_event(self, request_id: str | None, bill: Bill) -> bool:
-        """True if a message that has both a body and this bill is an event, not a call.
-
-        A grant may send the body with events, and an estimate with calls. How many tokens were
-        generated or cached is known only afterwards, so only an event can say it. A second message
-        with the same request id is an event, too.
-        """
-        usage = bill.usage
-        if usage.output_tokens or usage.cached_tokens or usage.cache_creation_input_tokens:
-            return True
-        return bool(request_id) and (request_id in self.waiting or request_id in self._counted)
 
     def forwarded(self, request_id: str, forecast: Forecast) -> None:
         """Note that a call went out. Its bill will come with the same request id."""
@@ -162,6 +125,10 @@ class Billing:
         total.saved_tokens += forecast.saved_tokens
         self._compare(forecast.provider, forecast.model)
         return True
+
+    def outcomes(self) -> list[tuple[str, int]]:
+        """How many events had each outcome; all are named from the start."""
+        return [(str(outcome), self.events[outcome]) for outcome in BillOutcome]
 
     def __iter__(self) -> Iterator[tuple[Key, Sum]]:
         return iter(list(self.sums.items()))

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tsheadroom.telemetry.series import clean_label
-
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
@@ -29,13 +27,19 @@ _COUNTERS = {
 
 
 class BillingCollector(Collector):
-    """Reads a Billing at each scrape. Before the first bill there are no series with labels."""
+    """Reads a Billing at each scrape. Before the first bill there are no sums."""
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a family for each number of a Sum, and the gauge about cache hits."""
+        """Yield the events, a family for each number of a Sum, and the gauge about cache hits."""
+        events = CounterMetricFamily(
+            "tsheadroom_billed_events", "Post-response events, by outcome.", labels=["outcome"]
+        )
+        for outcome, amount in self._billing.outcomes():
+            events.add_metric([outcome], amount)
+        yield events
         for name, text in _COUNTERS.items():
             family = CounterMetricFamily(f"tsheadroom_billed_{name}", text, labels=_LABELS)
             yield self._filled(family, name)
@@ -53,5 +57,5 @@ class BillingCollector(Collector):
 
     def _filled(self, family: CounterMetricFamily | GaugeMetricFamily, name: str) -> Metric:
         for key, total in self._billing:
-            family.add_metric([clean_label(part) for part in key], getattr(total, name))
+            family.add_metric(key, getattr(total, name))
         return family

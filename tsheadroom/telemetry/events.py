@@ -52,10 +52,6 @@ class Event(StrEnum):
     REWRITTEN_VIEWS = "rewritten_views"
     OBSERVED_TOKENS_SAVED = "observed_tokens_saved"
 
-    # Post-response events that Aperture sent.
-    BILL = "bill"
-    BILL_REPEATED = "bill_repeated"
-
     @classmethod
     def named(cls, name: str) -> Event | None:
         """The event of this name; None if there is no such event."""

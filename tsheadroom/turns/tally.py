@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tsheadroom.aperture.call import Envelope, HookCall
+from tsheadroom.aperture.call import HookCall
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
 from tsheadroom.turns.asking import Asked
@@ -31,13 +31,12 @@ class Tally:
         """Something happened."""
         self._events[event] += amount
 
-    def name(self, called: HookCall | Envelope) -> None:
+    def name(self, provider: str, model: str) -> None:
         """Note provider and model."""
-        self._labels = called.metadata.provider or "", called.model
+        self._labels = provider, model
 
     def describe(self, call: HookCall) -> None:
         """Note a call that holds a conversation: until more happens, nothing is changed."""
-        self.name(call)
         self._call, self.outcome = call, Outcome.NOOP
 
     def figures(self) -> Figures:

@@ -15,6 +15,8 @@ from typing import Self, TypeVar
 
 from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
+from tsheadroom.aperture.metadata import Metadata, find_metadata
+from tsheadroom.aperture.post_response import PostResponse, read_event
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes, Request
 from tsheadroom.conversations.recognise import Status
@@ -26,6 +28,7 @@ from tsheadroom.offload import is_large, offload
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
+from tsheadroom.turns.answered import Answered, request_name
 from tsheadroom.turns.asking import Asked, Workers, ask
 from tsheadroom.turns.gate import Entry, Gate
 from tsheadroom.turns.items import Items
@@ -54,11 +57,30 @@ class Turns:
         self.deadline = deadline
         self.gate = Gate(AT_ONCE)
         self.account = Account()
+        self.answered = Answered()
+        self._events_came_here = False
         self._deciding: dict[bytes, asyncio.Task[Asked]] = {}
 
     def open(self, body: bytes, settings: Settings) -> OpenTurn:
         """Begin a call with this decoded body. Use it with `with`: leaving that ends the turn."""
         return OpenTurn(self, body, settings)
+
+    async def take_event(self, body: bytes) -> None:
+        """Count a post-response event of this decoded body. It is no turn. Raises nothing."""
+        event = await offload(len(body), read_event, body)
+        if event is None:
+            log.debug("a post-response event could not be read size=%d", len(body))
+        self.account.take(event)
+
+    def take_misdirected(self, event: PostResponse) -> None:
+        """Count a post-response event that came to the hook's own path."""
+        if not self._events_came_here:
+            self._events_came_here = True
+            log.warning(
+                "post-response events come to the hook's own URL; give them a hook key of their own"
+                " whose URL has the path /bills, as README.md shows"
+            )
+        self.account.take(event)
 
     def decision_under_way(self, prefix: bytes) -> asyncio.Task[Asked] | None:
         """The decision about exactly this request that is being made for another call, if any."""
@@ -76,7 +98,10 @@ class Turns:
 
 
 class OpenTurn:
-    """One call on its way. If `arrived()` is not called before it is left, its turn is lost."""
+    """One call on its way. If `arrived()` is not called before it is left, its turn is lost.
+
+    `is_event` is True if it turned out to be no call, but an event about one that was answered.
+    """
 
     def __init__(self, turns: Turns, body: bytes, settings: Settings) -> None:
         self._turns = turns
@@ -86,6 +111,8 @@ class OpenTurn:
         self._until = self._loop.time() + turns.deadline
         self._turn: Turn | None = None
         self._arrived = False
+        self._name = b""
+        self.is_event = False
         # True if another call with the same request decides, and has not done so by our deadline.
         self._decided_elsewhere = False
         self._tally = Tally()
@@ -104,6 +131,8 @@ class OpenTurn:
             self._turn.arrived()
         elif self._turn is not None:
             self._turn.lost()
+        if not self.is_event:
+            self._turns.answered.note(self._name, arrived=self._arrived)
 
     def arrived(self) -> None:
         """Note that the caller has taken the whole answer."""
@@ -126,11 +155,19 @@ class OpenTurn:
             entry.leave()
 
     async def _answer(self, entry: Entry) -> bytes:
-        called, digests = await offload(len(self._body), _take_apart, self._body)
-        if self._is_bill(called, digests) or digests is None or isinstance(called, Envelope):
+        called, digests = await self._taken_apart()
+        if isinstance(called, PostResponse):
+            return self._allow_event(called)
+        self._tally.name(called.metadata.provider or "", called.model)
+        if isinstance(called, Envelope) or digests is None:
+            log.warning("request passed through: it holds no conversation that is understood")
             return ALLOW
         self._tally.describe(called)
+        self._name = request_name(called, digests)
         rules = Rules.of(called, digests, self._settings)
+        arrived = self._turns.answered.arrived(self._name)
+        if arrived is not None:
+            return await self._answer_again(called, digests, rules, entry, arrived=arrived)
         if rules.passed_by:
             return self._allow(rules.passed_by)
         turn = await self._begin(rules.request, entry)
@@ -143,6 +180,15 @@ class OpenTurn:
         self._account_for(called, turn, rules, done)
         return done.body
 
+    async def _taken_apart(self) -> tuple[HookCall | Envelope | PostResponse, Digests | None]:
+        """The call, and the names of its items. Raises CallError, and labels the call even then."""
+        try:
+            return await offload(len(self._body), _take_apart, self._body)
+        except CallError:
+            metadata = await offload(len(self._body), find_metadata, self._body) or Metadata()
+            self._tally.name(metadata.provider or "", metadata.model or "")
+            raise
+
     async def _enter_gate(self) -> Entry:
         started = self._loop.time()
         try:
@@ -150,19 +196,26 @@ class OpenTurn:
         finally:
             self._tally.gate_ms = (self._loop.time() - started) * 1e3
 
-    def _is_bill(self, called: HookCall | Envelope, digests: Digests | None) -> bool:
-        """If this is an event about an answered request, count its bill, and return True."""
-        account = self._turns.account
-        bill = account.bill_of(called.metadata, has_body=digests is not None)
-        if bill is not None:
-            self._tally.name(called)
-            self._tally.note(Event.BILL)
-            if not account.billed(called, bill):
-                self._tally.note(Event.BILL_REPEATED)
-            return True
-        if digests is None:
-            log.warning("request passed through: it holds no conversation that is understood")
-        return False
+    def _allow_event(self, event: PostResponse) -> bytes:
+        self.is_event = True
+        self._turns.take_misdirected(event)
+        return ALLOW
+
+    async def _answer_again(
+        self, call: HookCall, digests: Digests, rules: Rules, entry: Entry, *, arrived: bool
+    ) -> bytes:
+        """Answer what repeats an answered request, its id included, without any effect.
+
+        It is an event about that request. If it were the same call after all, the answer is still
+        one that agrees with what is known: the same forms if they arrived, else the originals.
+        """
+        allowed = self._allow_event(PostResponse.of(call.metadata))
+        if rules.passed_by or not arrived:
+            return allowed
+        turn = await self._recognise(rules.request, Prefixes(rules.request), entry)
+        _check_new_text(call, digests, turn)
+        size, observe = len(self._body), rules.observe
+        return (await offload(size, spliced, call, digests, turn, observe=observe)).body
 
     async def _begin(self, request: Request, entry: Entry) -> Turn:
         """Return the turn, once no other call is deciding about the same request.
@@ -294,9 +347,9 @@ class OpenTurn:
         return self._tally.figures()
 
 
-def _take_apart(body: bytes) -> tuple[HookCall | Envelope, Digests | None]:
+def _take_apart(body: bytes) -> tuple[HookCall | Envelope | PostResponse, Digests | None]:
     called = read(body)
-    if isinstance(called, Envelope):
+    if not isinstance(called, HookCall):
         return called, None
     if is_large(len(body)):
         called.check_text(0, ())

@@ -1,4 +1,4 @@
-"""The routes: four small pages, and the hook on every other path."""
+"""The routes: a few pages, and the hook on every other path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tsheadroom.web.answers import other_method
+
 if TYPE_CHECKING:
+    from tsheadroom.web.bills import Bills
     from tsheadroom.web.config import ConfigPage
     from tsheadroom.web.health import HealthPages
     from tsheadroom.web.metrics import MetricsPage
@@ -32,23 +35,23 @@ LINGER_SECONDS = 5.0
 def make_app(
     *,
     hook: Handler,
+    bills: Bills,
     config: ConfigPage,
     metrics: MetricsPage,
     health: HealthPages,
     stopping: Callable[[], bool],
 ) -> web.Application:
-    """Build the application. The hook gets every path and method that the pages do not take.
+    """Build the application. The hook gets every path that is not one of the pages'.
 
     While `stopping()` is true, each answer closes its connection, so that callers go elsewhere.
     """
     app = web.Application()
     router = app.router
-    router.add_get("/config", config.show)
-    router.add_put("/config", config.change)
-    router.add_post("/config", config.change)
-    router.add_get("/metrics", metrics.show)
-    router.add_get("/livez", health.live)
-    router.add_get("/readyz", health.ready)
+    _add_page(router, "/bills", POST=bills.handle)
+    _add_page(router, "/config", GET=config.show, PUT=config.change, POST=config.change)
+    _add_page(router, "/metrics", GET=metrics.show)
+    _add_page(router, "/livez", GET=health.live)
+    _add_page(router, "/readyz", GET=health.ready)
     # Not a dot: it would not match a line break, which may be encoded in a path.
     router.add_route("*", r"/{path:[\s\S]*}", hook)
 
@@ -59,6 +62,21 @@ def make_app(
 
     app.on_response_prepare.append(close_when_stopping)
     return app
+
+
+def _add_page(router: web.UrlDispatcher, path: str, **handlers: Handler) -> None:
+    """Serve a path by method. Any other method is a 405; HEAD is answered like GET."""
+    if "GET" in handlers:
+        handlers["HEAD"] = handlers["GET"]
+    allowed = ", ".join(handlers)
+
+    async def refuse(request: web.Request) -> web.Response:
+        return other_method({"Allow": allowed})
+
+    resource = router.add_resource(path)
+    for method, handler in handlers.items():
+        resource.add_route(method, handler)
+    resource.add_route("*", refuse)
 
 
 def make_runner(app: web.Application) -> web.AppRunner:

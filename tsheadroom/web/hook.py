@@ -1,6 +1,7 @@
 """The hook over HTTP. It answers 200 whatever goes wrong, and records each call when it has ended.
 
-A call with another method, or in a coding that is not supported, gets an error status.
+A call with another method, or in a coding that is not supported, gets an error status. A
+post-response event, which should have come to /bills, is answered and not recorded.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import TextIO
 
 from aiohttp import web
 
-from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.offload import offload
 from tsheadroom.settings import SettingsStore
 from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
 from tsheadroom.turns.turns import OpenTurn, Turns
 from tsheadroom.web import codings
+from tsheadroom.web.answers import allow, offer, other_method
 from tsheadroom.web.body import Received, receive
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,7 @@ class Hook:
         self._idle.clear()
         try:
             if request.method != "POST":
-                return web.Response(
-                    status=405, text="method not allowed\n", headers=self._headers()
-                )
+                return other_method(self._headers())
             return await self._post(request)
         finally:
             self._metrics.inbound_done()
@@ -97,7 +96,7 @@ class Hook:
             call.ended = time.perf_counter()
             if call.turn is None:
                 self._record(call, Figures(outcome=call.received.failure or Outcome.PASSTHROUGH))
-            else:
+            elif not call.turn.is_event:
                 call.turn.when_ended(lambda figures: self._record(call, figures))
 
     async def _respond(self, request: web.Request, call: _Call) -> web.StreamResponse:
@@ -137,17 +136,15 @@ class Hook:
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     def _allow(self) -> web.Response:
-        return web.Response(body=ALLOW, content_type="application/json", headers=self._headers())
+        return allow(self._headers())
 
     def _unsupported(self) -> web.Response:
         # Also if --no-accept-compressed is set: a 415 has to say what would be accepted.
-        headers = {"Accept-Encoding": codings.ACCEPT_ENCODING}
+        headers = offer(True)
         return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
 
     def _headers(self) -> dict[str, str]:
-        if not self._options.accept_compressed:
-            return {}
-        return {"Accept-Encoding": codings.ACCEPT_ENCODING}
+        return offer(self._options.accept_compressed)
 
     async def _write(self, request: web.Request, response: web.Response, call: _Call) -> bool:
         """Send the response. Returns True if the caller took all of it."""

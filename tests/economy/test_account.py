@@ -1,0 +1,76 @@
+"""What is forecast when a call goes out, and what is counted of the events about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conversation import Body, call
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.post_response import PostResponse, read_event
+from tsheadroom.economy import billing
+from tsheadroom.economy.account import Account
+from tsheadroom.economy.billing import TREATED, UNASKED, BillOutcome
+
+USAGE = {"input_tokens": 3, "output_tokens": 4}
+
+
+def event(request_id: str, usage: Any = USAGE, **metadata: Any) -> PostResponse | None:
+    cost = {} if usage is None else {"estimated_cost": {"dollars": 0.5, "usage": usage}}
+    said = {"provider": "corp", "model": "m", "request_id": request_id, **cost, **metadata}
+    return read_event(json.dumps({"metadata": said}).encode())
+
+
+def forward(account: Account, body: Body | None = None, known: int = 0, **metadata: str) -> None:
+    called = read(call(body or {"messages": [{"role": "user", "content": "go"}]}, **metadata))
+    assert isinstance(called, HookCall)
+    account.forwarded(called, "c", TREATED, known, 0, 0)
+
+
+def test_each_event_has_one_outcome() -> None:
+    account = Account()
+    forward(account, provider="corp", model="m", request_id="r1")
+    for one in (event("r1"), event("r1"), event("r2", None), None):
+        account.take(one)
+    assert dict(account.billing.events) == dict.fromkeys(BillOutcome, 1)
+    assert [total.turns for _, total in account.billing] == [1]
+
+
+def test_what_is_forecast_follows_what_was_forwarded() -> None:
+    account = Account()
+    body = {"messages": [{"role": "user", "content": "x" * 4000}]}
+    forward(account, body, request_id="first")
+    body["messages"] += [{"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
+    forward(account, body, 1, request_id="second")
+    first, second = (account.billing.waiting[name] for name in ("first", "second"))
+    assert first.cached_tokens == 0
+    assert first.new_tokens > 1000
+    assert second.cached_tokens > 1000
+    assert second.new_tokens < 50
+
+
+def test_labels_that_are_shown_alike_are_one_sum() -> None:
+    """Two series of the same labels would make a page that no scraper takes."""
+    account = Account()
+    for provider in ("", "unknown", None, "q" * 200 + "1", "q" * 200 + "2"):
+        account.take(event("", provider=provider))
+    assert {key: total.turns for key, total in account.billing} == {
+        ("unknown", "m", UNASKED): 3,
+        ("q" * 128, "m", UNASKED): 2,
+    }
+
+
+def test_what_callers_send_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(billing, "MAX_WAITING", 3)
+    account = Account()
+    for number in range(9):
+        long = f"{number}" + "x" * 100_000
+        forward(account, request_id=long, provider=long, model=long)
+    assert len(account.billing.waiting) == 3
+    assert max(map(len, account.billing.waiting)) <= 128
+    assert {len(f.provider) for f in account.billing.waiting.values()} == {128}
+    # It is found by its long id all the same.
+    account.take(event("8" + "x" * 100_000))
+    assert [key[2] for key, _ in account.billing] == [TREATED]
