@@ -173,6 +173,20 @@ def test_reject_encoding(request: pytest.FixtureRequest, which: str) -> None:
     assert answers[0].headers["accept-encoding"] == "zstd, gzip"
 
 
+@pytest.mark.parametrize("coding", ["br", "gzip, zstd"])
+def test_another_coding_can_be_allowed(tmp_path: Path, coding: str) -> None:
+    """Counted and printed like a 415, and no error to a gateway that fails closed."""
+    served = Served(tmp_path, "-v", "-unsupported-encoding=allow", "-accept-compressed=false")
+    answers: list[Answer] = []
+    line = line_of(served, lambda: answers.append(send(served, b"xx", Content_Encoding=coding)))
+    assert line == f"request({coding}) wire_bytes=2 read_ms=# -> reject(encoding)"
+    assert (answers[0].status, answers[0].body) == (200, ALLOW)
+    assert answers[0].headers["accept-encoding"] == "zstd, gzip"
+    settle(served)
+    assert served.metric('tsheadroom_requests_by_outcome{outcome="reject_encoding"}') == 1
+    assert served.stop() == 0
+
+
 def test_read_error(daemon: Served) -> None:
     def hang_up() -> None:
         with socket.create_connection(("127.0.0.1", daemon.port)) as connection:

@@ -75,6 +75,7 @@ class Options:
     affinity: bool
     gzip_response: bool
     accept_compressed: bool
+    unsupported_encoding: str  # "reject" or "allow"
     control_url: str | None
     authkey: str | None
     decision_memory: int
@@ -288,6 +289,7 @@ def _hook_options(options: Options) -> HookOptions:
         verbose=LineOutput(sys.stdout.fileno()) if options.verbose else None,
         gzip_response=options.gzip_response,
         accept_compressed=options.accept_compressed,
+        allow_unsupported=options.unsupported_encoding == "allow",
     )
 
 

@@ -34,6 +34,7 @@ def test_defaults(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         affinity=True,
         gzip_response=True,
         accept_compressed=True,
+        unsupported_encoding="reject",
         control_url=None,
         authkey=None,
         decision_memory=256 << 20,

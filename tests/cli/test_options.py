@@ -49,6 +49,8 @@ def test_systemds_state_directory_is_the_default_there(run: Any) -> None:
         (["--no-gzip-response=false"], "gzip_response", True),
         (["-accept-compressed=F"], "accept_compressed", False),
         (["--no-accept-compressed"], "accept_compressed", False),
+        (["--unsupported-encoding", "allow"], "unsupported_encoding", "allow"),
+        (["-unsupported-encoding=reject"], "unsupported_encoding", "reject"),
         (["--control-url", "http://127.0.0.1:1"], "control_url", "http://127.0.0.1:1"),
         (["--decision-memory", "1GiB"], "decision_memory", 1 << 30),
         (["--decision-memory", "1.5 MB"], "decision_memory", 3 << 19),
@@ -80,6 +82,7 @@ def test_options_and_their_go_spellings(run: Any, args: list[str], field: str, v
         (["--addr", "80"], "'80' is not an address such as 127.0.0.1:8080 or :80."),
         (["--addr", ":99999"], "':99999' is not an address"),
         (["--local-addr", "::1:80"], "'::1:80' has an IPv6 address without brackets."),
+        (["--unsupported-encoding", "x"], "'x' is not one of 'reject', 'allow'."),
         (["--pool-size", "0"], "0 is not in the range 1<=x<=256."),
     ],
 )

@@ -42,7 +42,7 @@ class Site:
             turns=self.turns,
             settings=SettingsStore(directory / "config.json"),
             metrics=self.metrics,
-            options=HookOptions(self.lines, gzip, True),
+            options=HookOptions(self.lines, gzip, True, False),
         )
         self.port = 0
 

@@ -105,6 +105,12 @@ def main() -> None:
     default=True,
     help="Tell Aperture that it may compress requests (zstd, gzip).",
 )
+@option(
+    "--unsupported-encoding",
+    type=click.Choice(["reject", "allow"]),
+    default="reject",
+    help="What to answer to a request in another coding: 415, or 200 and allow.",
+)
 @option("--control-url", help="URL of the control server, if it is not Tailscale's.")
 @option(
     "--decision-memory",

@@ -34,11 +34,15 @@ _ENDED = getattr(select, "POLLRDHUP", 0)
 
 @dataclass(frozen=True, slots=True)
 class HookOptions:
-    """What the command line says about answers. The -v lines go to `verbose`, None for nowhere."""
+    """What the command line says about answers. The -v lines go to `verbose`, None for nowhere.
+
+    With `allow_unsupported` a body in a coding that is not understood is no error to the caller.
+    """
 
     verbose: TextIO | None
     gzip_response: bool
     accept_compressed: bool
+    allow_unsupported: bool
 
 
 @dataclass(slots=True)
@@ -139,8 +143,10 @@ class Hook:
         return allow(self._headers())
 
     def _unsupported(self) -> web.Response:
-        # Also if --no-accept-compressed is set: a 415 has to say what would be accepted.
+        # Also if --no-accept-compressed is set: it has to say what would be accepted.
         headers = offer(True)
+        if self._options.allow_unsupported:
+            return allow(headers)
         return web.Response(status=415, text="unsupported content-encoding\n", headers=headers)
 
     def _headers(self) -> dict[str, str]:
