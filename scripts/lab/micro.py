@@ -17,6 +17,7 @@ from tsheadroom.aperture.call import Digests, HookCall, read
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes
 from tsheadroom.conversations.turn import Turn
+from tsheadroom.economy.account import Account
 from tsheadroom.settings import Settings
 from tsheadroom.turns.rules import Rules
 
@@ -63,7 +64,7 @@ def _splice(call: HookCall) -> Callable[[], object]:
 
 def _plan(call: HookCall, digests: Digests) -> Callable[[], object]:
     """Return the step that finds a known conversation."""
-    request = Rules.of(call, digests, Settings()).request
+    request = Rules.of(call, digests, Settings(), Account().model_of(call)).request
     conversations = Conversations(directory=None)
 
     def begin() -> Turn:

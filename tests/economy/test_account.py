@@ -74,3 +74,14 @@ def test_what_callers_send_takes_little_memory(monkeypatch: pytest.MonkeyPatch) 
     # It is found by its long id all the same.
     account.take(event("8" + "x" * 100_000))
     assert [key[2] for key, _ in account.billing] == [TREATED]
+
+
+def test_bills_tell_whose_model_an_alias_is() -> None:
+    account = Account()
+    called = read(call({"messages": []}, provider="corp", model="fast"))
+    assert isinstance(called, HookCall)
+    assert not account.model_of(called).by_anthropic
+    cost = {"usage": USAGE, "cost_basis": "anthropic/claude-haiku-5-5"}
+    account.take(event("r", None, model="fast", estimated_cost=cost))
+    assert account.model_of(called).by_anthropic
+    assert account.model_of(called).name == "claude-haiku-5-5"

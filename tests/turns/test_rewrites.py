@@ -278,7 +278,7 @@ UNCACHED_BODY: Body = {"system": "without a breakpoint everything pays"}
 NEVER: dict[str, tuple[Settings, dict[str, str], Body]] = {
     "by default": (Settings(), {}, UNCACHED_BODY),
     "a model without a price": (ON, {"model": "unheard-of"}, {}),
-    "a provider without a price": (ON, {"provider": "unheard-of"}, {}),
+    "a model that is not its vendor's": (ON, {"model": "gpt-oss-120b"}, {}),
     "thinking on a model that binds it": (ON, BOUND, THINKING),
     "frozen": (Settings(rewrite="always", mode="freeze"), {}, {}),
     "drained": (Settings(rewrite="always", mode="drain"), {}, {}),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conversation import call
 from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.providers.vendor import Vendors
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.rules import Rules
@@ -20,7 +21,8 @@ def rules(
 ) -> Rules:
     called = read(call(body or BODY, **metadata))
     assert isinstance(called, HookCall)
-    return Rules.of(called, Digests.of(called), settings or Settings())
+    known = Vendors().of(called.metadata.provider or "", called.model, called.shape.key)
+    return Rules.of(called, Digests.of(called), settings or Settings(), known)
 
 
 def test_usually_nothing_stands_in_the_way() -> None:
@@ -103,8 +105,20 @@ def test_history_is_rewritten_only_where_a_price_is_known_and_no_thinking_bound(
     terms = rules(on, model="claude-sonnet-4-5").rewrite
     assert terms
     assert (terms.policy, terms.lossy, terms.protect_recent) == ("cost", True, 7)
-    assert rules(on, provider="nobody", model="unheard-of").rewrite is None
+    assert rules(on, provider="private", model="claude-sonnet-4-5").rewrite == terms
+    assert rules(on, provider="anthropic", model="unheard-of").rewrite is None
     thinking = {**BODY, "thinking": {"type": "enabled", "budget_tokens": 1024}}
     assert rules(on, thinking, model="claude-opus-5-5").rewrite is None
     disabled = {**BODY, "thinking": {"type": "disabled"}}
     assert rules(on, disabled, model="claude-opus-5-5").rewrite is not None
+
+
+@pytest.mark.parametrize("provider", ["corp", "claude-prod", "openai", ""])
+def test_only_a_model_that_is_known_may_have_no_prefix(provider: str) -> None:
+    def protected(model: str) -> bool:
+        return rules(provider=provider, model=model).request.has_prefix_cache
+
+    assert not protected("claude-sonnet-5-5")
+    assert not protected("us.anthropic.claude-sonnet-5-5-v1:0")
+    assert protected("gpt-5.6")
+    assert protected("house-model")

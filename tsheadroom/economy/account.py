@@ -10,6 +10,7 @@ from tsheadroom.aperture.post_response import PostResponse
 from tsheadroom.economy.billing import Billing, BillOutcome, Forecast
 from tsheadroom.economy.windows import Windows
 from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of
+from tsheadroom.providers.vendor import KnownModel, Vendors
 from tsheadroom.telemetry.series import clean_label
 
 _MAX_ID = 128  # characters; of a longer request id a digest is remembered
@@ -21,6 +22,11 @@ class Account:
     def __init__(self) -> None:
         self.billing = Billing()
         self.windows = Windows()
+        self._vendors = Vendors()
+
+    def model_of(self, call: HookCall) -> KnownModel:
+        """The model that a call names, as far as its name and earlier bills tell."""
+        return self._vendors.of(call.metadata.provider or "", call.model, call.shape.key)
 
     def take(self, event: PostResponse | None) -> None:
         """Count what a post-response event says; None is one that could not be read."""
@@ -32,8 +38,11 @@ class Account:
         if event.bill is None:
             return BillOutcome.UNPRICED
         metadata = event.metadata
-        provider, model = clean_label(metadata.provider or ""), clean_label(metadata.model or "")
-        counted = self.billing.billed(_id_of(metadata), provider, model, event.bill)
+        provider, model = metadata.provider or "", metadata.model or ""
+        self._vendors.learn(provider, model, event.bill.cost_basis)
+        counted = self.billing.billed(
+            _id_of(metadata), clean_label(provider), clean_label(model), event.bill
+        )
         return BillOutcome.COUNTED if counted else BillOutcome.REPEATED
 
     def forwarded(
@@ -60,7 +69,8 @@ class Account:
                 saved_tokens=saved,
             ),
         )
-        price = price_of(provider, model)
+        known_model = self.model_of(call)
+        price = price_of(known_model.vendor, known_model.name)
         body = (call.body[1] - call.body[0]) // BYTES_PER_TOKEN
         window = price.window if price else 0
         self.windows.seen(name, window, body, body + grown_by // BYTES_PER_TOKEN)

@@ -31,11 +31,6 @@ def is_turn(url: str) -> bool:
     return not any(part in url for part in _PATHS_OF_NO_TURN)
 
 
-def is_anthropic(provider: str, model: str) -> bool:
-    """True if a request goes to a model of Anthropic's, which caches only at breakpoints."""
-    return "anthropic" in provider.lower() or "claude" in model.lower()
-
-
 def has_breakpoints(body: bytes, start: int, end: int) -> bool:
     """True if the client asks for a cache entry anywhere in `body[start:end]`."""
     return body.find(_BREAKPOINT_MARK, start, end) >= 0
@@ -46,13 +41,13 @@ def asks_for_an_hour(body: bytes, start: int, end: int) -> bool:
     return body.find(_HOUR_MARK, start, end) >= 0
 
 
-def has_prefix_cache(provider: str, model: str, body: bytes, start: int, end: int) -> bool:
+def has_prefix_cache(body: bytes, start: int, end: int, *, anthropic: bool) -> bool:
     """False if nothing at the provider depends on items that were sent before.
 
-    That is so for an Anthropic request without breakpoints and without thinking: nothing of it is
-    cached, and nothing is signed.
+    That is so for a request to a model of Anthropic's without breakpoints and without thinking:
+    nothing of it is cached, and nothing is signed. For a model that is not known it is not said.
     """
-    if not is_anthropic(provider, model) or has_breakpoints(body, start, end):
+    if not anthropic or has_breakpoints(body, start, end):
         return True
     return any(body.find(mark, start, end) >= 0 for mark in _ANTHROPIC_THINKING)
 

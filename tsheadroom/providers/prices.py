@@ -1,14 +1,18 @@
-"""What cached and new tokens cost, by provider and model family: one table, with its date.
+"""What cached and new tokens cost, by vendor and model family: one table, with its date.
 
-Prices are multiples of the provider's price of an uncached input token, so they stay true when the
-list price changes. They are from the providers' price lists of November 2026, and
-`docs/prompt-cache.md` says how they are used. For a provider or model that is not in the table,
-tokens are reported and no prices.
+Prices are multiples of the vendor's price of an uncached input token, so they stay true when the
+list price changes. They are from the vendors' price lists of November 2026, and
+`docs/prompt-cache.md` says how they are used. For a model that is not in the table, tokens are
+reported and no prices.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from tsheadroom.providers.vendor import Vendor
 
 AS_OF = "2026-11"
 
@@ -46,19 +50,18 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    providers: tuple[str, ...]  # parts of metadata.provider, lower case
+    vendor: Vendor
     models: tuple[str, ...]  # parts of the model's name
     price: Price
 
+    def names(self, model: str) -> bool:
+        """True if a part stands in the name as a whole: "gpt-5" is in "gpt-5-codex" only."""
+        parts = "|".join(map(re.escape, self.models))
+        return re.search(rf"(?<![a-z0-9])(?:{parts})(?![0-9])", model) is not None
 
-_ANTHROPIC = ("anthropic", "bedrock", "vertex")
-_OPENAI = ("openai", "azure")
-_GOOGLE = ("gemini", "google", "vertex")
 
-
-def _anthropic(read: float, *, binds: bool) -> Price:
-    # The million-token window is an opt-in that a hook does not see.
-    return Price(read, 1.25, 300.0, True, 20, binds, window=200_000)
+def _anthropic(read: float, *, binds: bool, window: int = 1_000_000) -> Price:
+    return Price(read, 1.25, 300.0, True, 20, binds, window)
 
 
 def _automatic(read: float, window: int, write: float = 1.0) -> Price:
@@ -68,27 +71,28 @@ def _automatic(read: float, window: int, write: float = 1.0) -> Price:
 
 # The first row that fits counts, so newer models stand before the families that they belong to.
 _TABLE = (
-    _Row(_ANTHROPIC, ("fable-5", "mythos-5"), _anthropic(0.025, binds=True)),
-    _Row(_ANTHROPIC, ("opus-5-5", "opus-5.5", "sonnet-5-5", "sonnet-5.5"),
+    _Row(Vendor.ANTHROPIC, ("fable-5-1", "fable-5.1", "mythos-5-1", "mythos-5.1"),
+         _anthropic(0.025, binds=True)),
+    _Row(Vendor.ANTHROPIC, ("opus-5-5", "opus-5.5", "sonnet-5-5", "sonnet-5.5"),
          _anthropic(0.05, binds=True)),
-    _Row(_ANTHROPIC, ("haiku-5-5", "haiku-5.5"), _anthropic(0.1, binds=True)),
-    _Row(_ANTHROPIC, ("claude",), _anthropic(0.1, binds=False)),
-    _Row(_OPENAI, ("gpt-5.6", "gpt-5.7", "gpt-6"), _automatic(0.1, 0, 1.25)),
-    _Row(_OPENAI, ("gpt-5",), _automatic(0.1, 400_000)),
-    _Row(_OPENAI, ("gpt-4.1",), _automatic(0.25, 1_047_576)),
-    _Row(_OPENAI, ("o3", "o4"), _automatic(0.25, 200_000)),
-    _Row(_OPENAI, ("gpt-4o",), _automatic(0.5, 128_000)),
-    _Row(_OPENAI, ("o1",), _automatic(0.5, 200_000)),
-    _Row(_GOOGLE, ("gemini-2.5", "gemini-3"), _automatic(0.1, 1_048_576)),
-    _Row(_GOOGLE, ("gemini",), _automatic(0.25, 0)),
+    _Row(Vendor.ANTHROPIC, ("haiku-5-5", "haiku-5.5"), _anthropic(0.1, binds=True)),
+    _Row(Vendor.ANTHROPIC, ("fable-5", "mythos-5", "opus-5", "sonnet-5", "haiku-5"),
+         _anthropic(0.1, binds=False)),
+    # A million tokens are an opt-in here, which a hook does not see.
+    _Row(Vendor.ANTHROPIC, ("claude", "opus", "sonnet", "haiku"),
+         _anthropic(0.1, binds=False, window=200_000)),
+    _Row(Vendor.OPENAI, ("gpt-5.6", "gpt-5.7", "gpt-6"), _automatic(0.1, 0, 1.25)),
+    _Row(Vendor.OPENAI, ("gpt-5",), _automatic(0.1, 400_000)),
+    _Row(Vendor.OPENAI, ("gpt-4.1",), _automatic(0.25, 1_047_576)),
+    _Row(Vendor.OPENAI, ("o3", "o4"), _automatic(0.25, 200_000)),
+    _Row(Vendor.OPENAI, ("gpt-4o",), _automatic(0.5, 128_000)),
+    _Row(Vendor.OPENAI, ("o1",), _automatic(0.5, 200_000)),
+    _Row(Vendor.GOOGLE, ("gemini-2.5", "gemini-3"), _automatic(0.1, 1_048_576)),
+    _Row(Vendor.GOOGLE, ("gemini",), _automatic(0.25, 0)),
 )  # fmt: skip
 
 
-def price_of(provider: str, model: str) -> Price | None:
-    """The price for a provider and model, as Aperture names them; None if there is no row."""
-    provider, model = provider.lower(), model.lower()
-    for row in _TABLE:
-        named = any(part in provider for part in row.providers)
-        if named and any(part in model for part in row.models):
-            return row.price
-    return None
+@lru_cache(maxsize=256)
+def price_of(vendor: Vendor, model: str) -> Price | None:
+    """The price of a model, as providers/vendor.py knows and names it; None if there is no row."""
+    return next((row.price for row in _TABLE if row.vendor is vendor and row.names(model)), None)

@@ -18,6 +18,7 @@ from tsheadroom.conversations import forms
 from tsheadroom.conversations.prefixes import Request
 from tsheadroom.providers import caching
 from tsheadroom.providers.prices import price_of
+from tsheadroom.providers.vendor import KnownModel
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.rewrites import Terms
@@ -40,9 +41,9 @@ class Rules:
     for_workers: Mapping[str, Any]  # settings that tell workers what to do with the items
 
     @classmethod
-    def of(cls, call: HookCall, digests: Digests, settings: Settings) -> Rules:
-        """Work out the rules of a call under these settings."""
-        request = _request_of(call, digests, settings)
+    def of(cls, call: HookCall, digests: Digests, settings: Settings, known: KnownModel) -> Rules:
+        """Work out the rules of a call under these settings. `known` is the model that it names."""
+        request = _request_of(call, digests, settings, known)
         is_turn = caching.is_turn(call.metadata.url or "")
         left_alone = _left_alone(call, request, settings, is_turn=is_turn)
         return cls(
@@ -52,7 +53,7 @@ class Rules:
             is_turn=is_turn,
             observe=settings.mode == "observe",
             drain=settings.mode == "drain",
-            rewrite=None if left_alone else _terms(call, settings),
+            rewrite=None if left_alone else _terms(call, settings, known),
             for_workers=_for_this_call(call, settings),
         )
 
@@ -95,7 +96,7 @@ def _left_alone(
     return Event.HOLDOUT if in_holdout(request, settings.holdout) else None
 
 
-def _request_of(call: HookCall, digests: Digests, settings: Settings) -> Request:
+def _request_of(call: HookCall, digests: Digests, settings: Settings, known: KnownModel) -> Request:
     def thinks_after(index: int) -> bool:
         start = call.items[index][0] if index < len(call.items) else call.conversation[1]
         return caching.thinks_after(call.data, start, call.conversation[1])
@@ -105,7 +106,7 @@ def _request_of(call: HookCall, digests: Digests, settings: Settings) -> Request
         digests=digests.names,
         by_model=call.by_model,
         has_prefix_cache=caching.has_prefix_cache(
-            call.metadata.provider or "", call.model, call.data, *call.body
+            call.data, *call.body, anthropic=known.by_anthropic
         ),
         thinks_after=thinks_after,
     )
@@ -117,11 +118,11 @@ def _scope(key: str, login: str, mode: str) -> bytes:
     return "\0".join((key, login, observed)).encode("utf-8", "surrogatepass")
 
 
-def _terms(call: HookCall, settings: Settings) -> Terms | None:
+def _terms(call: HookCall, settings: Settings, known: KnownModel) -> Terms | None:
     """None if no rewrite is allowed: by the settings, without a price, or with bound thinking."""
     if settings.rewrite == "never":
         return None
-    price = price_of(call.metadata.provider or "", call.model)
+    price = price_of(known.vendor, known.name)
     if price is None or (price.binds_thinking and _thinks(call)):
         return None
     made = call.by_model

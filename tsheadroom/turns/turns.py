@@ -164,7 +164,8 @@ class OpenTurn:
             return ALLOW
         self._tally.describe(called)
         self._name = request_name(called, digests)
-        rules = Rules.of(called, digests, self._settings)
+        known = self._turns.account.model_of(called)
+        rules = Rules.of(called, digests, self._settings, known)
         arrived = self._turns.answered.arrived(self._name)
         if arrived is not None:
             return await self._answer_again(called, digests, rules, entry, arrived=arrived)
