@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.answered import answered
-from tests.conversation import Body, call
+from tests.conversation import Body, call, dumps
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import Line
 from tsheadroom.conversations.store.sqlite import SqliteStore
@@ -410,10 +410,44 @@ async def test_a_defect_after_the_decision_is_a_gap(monkeypatch: pytest.MonkeyPa
     assert await desk(2) == ["as it was", "short"]
 
 
+def counted(results: int) -> bytes:
+    """The same conversation as `conversation`, sent to have its tokens counted."""
+    body = json.loads(conversation(results))
+    body["metadata"]["url"] = "/v1/messages/count_tokens?beta=true"
+    return dumps(body)
+
+
 async def test_counting_tokens_is_no_turn(on_disk: Conversations) -> None:
     turns = Turns(on_disk, Workers(shorten), deadline=60.0)
-    body = json.loads(conversation(1))
-    body["metadata"] |= {"url": "/v1/messages/count_tokens", "request_id": "r1"}
-    _, figures = await answered(turns, json.dumps(body).encode())
-    assert not any(event.startswith("turn_") for event in figures.events)
+    answer, figures = await answered(turns, counted(1))
+    assert texts(answer, 1) == ["as it was"]
+    assert figures.events == {Event.NOT_A_TURN: 1}
     assert not turns.account.billing.waiting
+    assert (len(on_disk), on_disk.stats.stored) == (0, 0)
+    # Nothing was decided, and the first turn is one.
+    assert await shortened(turns, 1) == ["short"]
+
+
+async def test_what_is_counted_is_what_would_be_forwarded() -> None:
+    desk = Desk(shorten)
+    assert await desk(1) == ["short"]
+    assert texts((await answered(desk.turns, counted(1)))[0], 1) == ["short"]
+    # What is new is not decided by a count.
+    assert texts((await answered(desk.turns, counted(2)))[0], 2) == ["short", "as it was"]
+    assert len(desk.workers.jobs) == 1
+    assert await desk(2) == ["short", "short"]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_count_says_nothing_of_an_answers_end(taken: bool) -> None:
+    desk = Desk(shorten)
+
+    async def end(body: bytes, *, arrived: bool) -> None:
+        with desk.turns.open(body, Settings()) as turn:
+            await turn.answer()
+            if arrived:
+                turn.arrived()
+
+    await end(conversation(1), arrived=taken)
+    await end(counted(1), arrived=not taken)
+    assert await desk(2) == ["short" if taken else "as it was", "short"]

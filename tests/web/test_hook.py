@@ -247,6 +247,28 @@ def test_codings_on_the_wire(daemon: Served, coding: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", {}),
+        ("embeddings", {"request_body": {"inputs": ["x"]}}),
+        ("no-object", {"request_body": "x"}),
+        ("no-array", {"request_body": {"messages": {}}}),
+        ("empty", {"request_body": {"messages": []}}),
+        ("bypassed", {"request_body": anthropic(), "url": "/v1/messages?tsheadroom=off"}),
+    ],
+)
+def test_what_passes_through_is_counted_by_provider_and_model(
+    daemon: Served, name: str, message: dict[str, Any]
+) -> None:
+    message = dict(message)
+    said = {"provider": f"p-{name}", "model": f"m-{name}", "url": message.pop("url", "/v1")}
+    assert daemon.hook(dumps({"metadata": said, **message})) == {"action": "allow"}
+    until(lambda: daemon.metric("headroom_inbound_requests_active") == 0)
+    assert daemon.metric(f'headroom_requests_by_provider{{provider="p-{name}"}}') == 1
+    assert daemon.metric(f'headroom_requests_by_model{{model="m-{name}"}}') == 1
+
+
 def settings(daemon: Served, **changes: object) -> None:
     status, text = daemon.ask("PUT", "/config", dumps(changes))
     assert status == 200, text

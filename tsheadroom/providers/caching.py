@@ -22,13 +22,15 @@ COMPACTION_MARK = b'"compaction"'
 _BREAKPOINT_MARK = b'"cache_control"'
 _HOUR_MARK = b'"1h"'
 _ANTHROPIC_THINKING = (b'"thinking"', b'"redacted_thinking"')
-# Paths of provider endpoints that look at a conversation without continuing it.
-_PATHS_OF_NO_TURN = ("count_tokens", "countTokens", "token-count", "input_tokens")
+# How the paths end of provider endpoints that look at a conversation without continuing it:
+# Anthropic's, Gemini's, that of Vertex and Bedrock, and OpenAI's.
+_ENDS_OF_NO_TURN = ("count_tokens", "countTokens", "count-tokens", "token-count", "input_tokens")
 
 
 def is_turn(url: str) -> bool:
     """False for endpoints that only look at a conversation, such as token counting."""
-    return not any(part in url for part in _PATHS_OF_NO_TURN)
+    end = url.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return not any(part in end for part in _ENDS_OF_NO_TURN)
 
 
 def has_breakpoints(body: bytes, start: int, end: int) -> bool:
