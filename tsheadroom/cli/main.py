@@ -166,6 +166,54 @@ def status(state_dir: Path, live: bool) -> None:
     sys.exit(0 if code == HTTPStatus.OK else 1)
 
 
+@main.command(short_help="Price recorded conversations, without a daemon.")
+@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--policy",
+    multiple=True,
+    metavar="NAME",
+    help="What is done with the requests, such as ours or reference; may be given several times.",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE[,...]",
+    help="A policy of its own: the defaults with these settings. May be given several times.",
+)
+@click.option("--members", metavar="JSON", help="An object of members to add to every body.")
+@click.option(
+    "--ttl",
+    type=duration,
+    default="0",
+    help="The life of an unused cache entry, by the recorded times. 0: for ever.",
+)
+@click.option(
+    "--edits",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a line of JSON for each located edit to this file.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw price against harm, as SVG.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the rows as Markdown.")
+def simulate(**arguments: Any) -> None:
+    """Say what recorded conversations would cost, and where the old texts of edits would stand.
+
+    TRACES are JSON lines, or folders of such files: a header, then the items as a client sends
+    them. Nothing is sent anywhere.
+    """
+    from tsheadroom.simulate.command import Arguments, run  # Headroom, which `serve` must not load
+
+    try:
+        run(Arguments(**arguments))
+    except TsheadroomError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _daemon_options(given: dict[str, Any]) -> Options:
     """The daemon's options: click's, without double negations, and the auth key."""
     from tsheadroom.daemon import Options
