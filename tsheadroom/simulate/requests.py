@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tsheadroom.providers.shapes import Json
 from tsheadroom.simulate.recordings import Recording
 
-SYSTEM = "You are a coding agent. " * 400  # about 2,400 tokens
+SYSTEM = "You are Claude Code. " * 400  # 2,000 tokens
 KEYS = {"messages": "messages", "chat": "messages", "responses": "input", "gemini": "contents"}
 """Shape of a recording -> the body's member that holds the conversation."""
 
