@@ -96,7 +96,8 @@ class Blocks:
         content = value.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
-        return [self._block(str(value.get("role")), block) for block in content or []]
+        blocks = content if isinstance(content, list) else []
+        return [self._block(str(value.get("role")), block) for block in blocks]
 
     def _block(self, role: str, value: Json) -> Block:
         mark = isinstance(value, dict) and "cache_control" in value

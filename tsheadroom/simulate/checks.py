@@ -42,8 +42,8 @@ def _leaves(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any
         for index, inner in enumerate(value):
             yield from _leaves(inner, (*path, index))
     else:
-        # true == 1 in Python, and not in JSON.
-        yield path, value if isinstance(value, str) else json.dumps(value)
+        # Spelled out: true == 1 in Python, and not in JSON.
+        yield path, value if isinstance(value, str) else (json.dumps(value),)
 
 
 def _in_output(path: tuple[Any, ...], item: Json, shape: str) -> bool:

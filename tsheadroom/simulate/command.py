@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tsheadroom.child import environment
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Json
 from tsheadroom.simulate import plot, policies, recordings, replay, summary, table
-from tsheadroom.simulate.replay import Outcome
+from tsheadroom.simulate.replay import Replayed
 
 BASE = "as it is"
 
@@ -23,19 +22,23 @@ class MembersInvalid(TsheadroomError):
     """`--members` is no JSON object."""
 
 
+class NotWritten(TsheadroomError):
+    """A file that was asked for could not be written. The text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The command's arguments: `sets` are policies by settings, such as `folds=false`."""
+    """The command's arguments."""
 
     traces: tuple[Path, ...]
-    policy: tuple[str, ...]
-    sets: tuple[str, ...]
-    members: str | None
-    ttl: float
-    edits: Path | None
-    plot: Path | None
-    as_json: bool
-    as_markdown: bool
+    policy: tuple[str, ...] = ()  # names; none means the daemon's defaults
+    sets: tuple[str, ...] = ()  # policies by their settings, such as `folds=false`
+    members: str | None = None
+    ttl: float = 0.0
+    edits: Path | None = None
+    plot: Path | None = None
+    as_json: bool = False
+    as_markdown: bool = False
 
 
 def run(arguments: Arguments) -> None:
@@ -49,23 +52,21 @@ def run(arguments: Arguments) -> None:
     else:
         print(table.markdown(rows) if arguments.as_markdown else table.text(rows))
     if arguments.edits:
-        _write_edits(arguments.edits, outcomes)
+        _write(arguments.edits, _edits(outcomes))
     if arguments.plot:
-        arguments.plot.write_text(plot.plot(rows), "utf-8")
+        _write(arguments.plot, plot.plot(rows))
 
 
-def _outcomes(arguments: Arguments) -> dict[str, list[Outcome]]:
-    names = [BASE, *(arguments.policy or ("ours",)), *arguments.sets]
+def _outcomes(arguments: Arguments) -> dict[str, list[Replayed]]:
+    names = [BASE, *(arguments.policy or ("ours",))]
     members = _members(arguments.members)
     loop = asyncio.new_event_loop()
     try:
-        return replay.replay_all(
-            [recordings.read(path) for path in recordings.find(arguments.traces)],
-            {name: policies.maker(name, loop) for name in names},
-            members,
-            arguments.ttl,
-            _tell,
-        )
+        makers = {name: policies.named(name, loop) for name in names} | {
+            text: policies.of_settings(policies.settings_of(text), loop) for text in arguments.sets
+        }
+        paths = recordings.find(arguments.traces)
+        return replay.replay_all(map(recordings.read, paths), makers, members, arguments.ttl, _tell)
     finally:
         loop.close()
         _tell("")
@@ -82,16 +83,20 @@ def _members(text: str | None) -> dict[str, Json] | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MembersInvalid(f"--members must be a JSON object: {error}") from None
     if not isinstance(value, dict):
         raise MembersInvalid("--members must be a JSON object")
     return value
 
 
-def _write_edits(path: Path, outcomes: dict[str, list[Outcome]]) -> None:
-    rows: Sequence[dict[str, Json]] = [
-        row for name, of_policy in outcomes.items() for row in table.edits(name, of_policy)
-    ]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+def _edits(outcomes: dict[str, list[Replayed]]) -> str:
+    rows = (row for name, of_policy in outcomes.items() for row in table.edits(name, of_policy))
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    except OSError as error:
+        raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error

@@ -20,16 +20,17 @@ from tsheadroom.simulate.requests import KEYS
 from tsheadroom.texts.naming import label_of
 from tsheadroom.texts.tools import command_of, path_of, replaced_texts, written_texts
 
-# How tools set off a line's number: `     1→text`, `1<tab>text` and `1: text`, then `1:text`.
+# How tools set off a line's number: `     1→text`, `1<tab>text`, `1: text`, `00001| text`; then
+# `1:text`. They are taken off wherever they seem to stand: a view may show a tenth of its numbers.
 _NUMBERS = (
-    re.compile(r"^ *\d{1,9}(?:→|\t|: )", re.MULTILINE),
+    re.compile(r"^ *\d{1,9}(?:→|\t|: |\| )", re.MULTILINE),
     re.compile(r"^ *\d{1,9}:", re.MULTILINE),
 )
 _PATCH_WORDS = "*** Begin Patch"
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class FileEdit:
     """One edit of an agent's: the text that it replaces, and which call it is in."""
 
     item: int
@@ -81,10 +82,10 @@ class Reader:
             if part["kind"] == "tool_use"
         }
 
-    def edits(self, item: bytes, index: int) -> list[Edit]:
+    def edits(self, item: bytes, index: int) -> list[FileEdit]:
         """The edits in one item that the model made."""
         return [
-            Edit(index, str(part["name"]), _path(part["input"]), old)
+            FileEdit(index, str(part["name"]), _path(part["input"]), old)
             for part in self._parts(item)
             if part["kind"] == "tool_use"
             for old in map(_unix, replaced_texts(str(part["name"]), part["input"]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tsheadroom.simulate.edits import Edit, Place, Reader
+from tsheadroom.simulate.edits import FileEdit, Place, Reader
 
 FAR = 8_000
 """Tokens that a text may stand further back as forwarded than it did, before it counts as far."""
@@ -22,7 +22,7 @@ class Located:
     """An edit whose old text stands in the conversation as the client sent it."""
 
     turn: int
-    edit: Edit
+    edit: FileEdit
     raw: Place
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from tsheadroom.child import held
 from tsheadroom.conversations.ledger import Conversations
+from tsheadroom.errors import TsheadroomError
 from tsheadroom.settings import Settings, SettingsInvalid, merge
 from tsheadroom.simulate.requests import KEYS, Simulated, encoded
 from tsheadroom.telemetry.events import Event
@@ -59,7 +60,7 @@ def reference(request: Simulated) -> Forwarded:
     return Forwarded(request.items if shorter is None else [encoded(m) for m in shorter])
 
 
-class Daemon:
+class InlineDaemon:
     """The daemon's parts in this process, without sockets, processes or a disk.
 
     It is for one conversation: another one gets a new daemon, so that memory stays bounded.
@@ -117,15 +118,10 @@ def _compressor() -> Compressor:
     return Compressor({})
 
 
-_NOTHING = {"folds": False, "gutter": False, "terminal": False, "json": False, "lossless": False}
-NAMED: dict[str, dict[str, Any] | Policy] = {
+_NAMED: dict[str, dict[str, Any] | Policy] = {
     "as it is": as_it_is,
     "reference": reference,
     "ours": {},
-    "no folds": {"folds": False},
-    "folds only": {**_NOTHING, "folds": True},
-    "gutter only": {**_NOTHING, "gutter": True},
-    "headroom, terminal, json only": {"folds": False, "gutter": False},
     "lossy": {"lossy": True},
     "rewrite cold": {"rewrite": "cold"},
     "rewrite cost": {"rewrite": "cost"},
@@ -135,10 +131,14 @@ NAMED: dict[str, dict[str, Any] | Policy] = {
 """Policies by name: the settings that differ from the daemon's defaults, or a function."""
 
 
-def settings_of(text: str) -> Settings:
-    """Read settings such as `folds=false,gutter=sparse`. Raises SettingsInvalid.
+class UnknownPolicyError(TsheadroomError):
+    """There is no policy of this name. The text names all that there are."""
 
-    A value is JSON, or a word.
+
+def settings_of(text: str) -> Settings:
+    """Read settings such as `folds=false,fold_min_lines=8`. Raises SettingsInvalid.
+
+    A value is JSON, or a word. A comma may stand in a value that is a list.
     """
     changes = {}
     for pair in re.split(r",(?=\w+=)", text):
@@ -146,19 +146,24 @@ def settings_of(text: str) -> Settings:
         if not equals:
             raise SettingsInvalid(f"{pair!r} is not NAME=VALUE")
         try:
-            changes[name.strip()] = json.loads(value)
-        except ValueError:
-            changes[name.strip()] = value
+            changes[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            changes[name] = value
     return merge(Settings(), changes)
 
 
-def maker(name: str, loop: asyncio.AbstractEventLoop) -> Callable[[], Policy]:
-    """Return what makes the policy of this name anew for each conversation.
+def named(name: str, loop: asyncio.AbstractEventLoop) -> Callable[[], Policy]:
+    """Return what makes the policy of this name, anew for each conversation.
 
-    `name` is one of NAMED, or settings as `settings_of` reads them.
+    Raises UnknownPolicyError.
     """
-    policy = NAMED.get(name)
-    if callable(policy):
-        return lambda: policy
-    settings = settings_of(name) if policy is None else Settings(**policy)
-    return lambda: Daemon(settings, loop)
+    policy = _NAMED.get(name)
+    if policy is None:
+        names = ", ".join(map(repr, _NAMED))
+        raise UnknownPolicyError(f"{name!r} is no policy; these are: {names}")
+    return (lambda: policy) if callable(policy) else of_settings(Settings(**policy), loop)
+
+
+def of_settings(settings: Settings, loop: asyncio.AbstractEventLoop) -> Callable[[], Policy]:
+    """Return what makes the policy of a daemon with these settings, for each conversation."""
+    return lambda: InlineDaemon(settings, loop)

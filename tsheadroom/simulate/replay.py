@@ -12,12 +12,12 @@ from tsheadroom.simulate.edits import Reader
 from tsheadroom.simulate.harm import Located, Traced
 from tsheadroom.simulate.policies import Policy
 from tsheadroom.simulate.prompt_cache import Cache, Spent
-from tsheadroom.simulate.recordings import Recording
+from tsheadroom.simulate.recordings import Recording, RecordingInvalid
 from tsheadroom.simulate.requests import Simulated, encoded
 
 
 @dataclass(slots=True)
-class Outcome:
+class Replayed:
     """One conversation under one policy. Each count is of requests."""
 
     recording: Recording
@@ -50,7 +50,7 @@ class Replay:
         self._reader = Reader(recording.shape, recording.items, counter, self._blocks)
         self._located = [self._edits_of(request) for request in self._requests]
         self._compared: dict[tuple[bytes, bytes], tuple[bool, bool]] = {}
-        own_system = recording.shape == "chat" and recording.items[0].get("role") == "system"
+        own_system = recording.shape == "chat" and _has_system(recording)
         self._system = [] if own_system else [Block(b"", counter.text(requests.SYSTEM), mark=True)]
 
     def _edits_of(self, request: Simulated) -> list[Located]:
@@ -61,9 +61,9 @@ class Replay:
         answer = [encoded(item) for item in items[start:stop]]
         return harm.located(self._reader, request.number, answer, request.items)
 
-    def run(self, policy: Policy) -> Outcome:
+    def run(self, policy: Policy) -> Replayed:
         """Forward each request as the policy says."""
-        outcome = Outcome(self._recording)
+        outcome = Replayed(self._recording)
         cache = Cache(at_breakpoints=self._messages, ttl=self._ttl)
         before: list[tuple[bytes, ...]] = []
         for request in self._requests:
@@ -97,22 +97,29 @@ class Replay:
         return is_wrong, dangles
 
 
+def _has_system(recording: Recording) -> bool:
+    return any(item.get("role") in ("system", "developer") for item in recording.items[:1])
+
+
 def replay_all(
     recordings: Iterable[Recording],
     policies: Mapping[str, Callable[[], Policy]],
     members: Mapping[str, Json] | None,
     ttl: float,
     tell: Callable[[str], None],
-) -> dict[str, list[Outcome]]:
+) -> dict[str, list[Replayed]]:
     """Replay each conversation under each policy: policy -> outcomes in the order given.
 
-    `tell` is called with what is being done.
+    `tell` is called with what is being done. Raises RecordingInvalid.
     """
     counter = Counter()
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in policies}
+    outcomes: dict[str, list[Replayed]] = {name: [] for name in policies}
     for recording in recordings:
-        one = Replay(recording, counter, members, ttl)
-        for name, make in policies.items():
-            tell(f"{recording.group}/{recording.trace}: {name}")
-            outcomes[name].append(one.run(make()))
+        try:
+            one = Replay(recording, counter, members, ttl)
+            for name, make in policies.items():
+                tell(f"{recording.group}/{recording.trace}: {name}")
+                outcomes[name].append(one.run(make()))
+        except RecursionError:
+            raise RecordingInvalid(f"{recording.trace} is nested too deeply") from None
     return outcomes

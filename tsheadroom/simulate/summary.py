@@ -10,9 +10,9 @@ from tsheadroom.simulate import intervals
 from tsheadroom.simulate.harm import BEHIND, SPLIT, STOOD
 from tsheadroom.simulate.intervals import Interval
 from tsheadroom.simulate.prompt_cache import READS, write_price
-from tsheadroom.simulate.replay import Outcome
+from tsheadroom.simulate.replay import Replayed
 
-Pair = tuple[Outcome, Outcome]
+Pair = tuple[Replayed, Replayed]
 """One conversation: under the policy, and as the client sent it."""
 
 
@@ -52,8 +52,11 @@ class Row:
     extra_p90: int
 
 
-def rows(outcomes: dict[str, list[Outcome]], base: str) -> list[Row]:
-    """A row for each set and policy, and for all sets together if there are several."""
+def rows(outcomes: dict[str, list[Replayed]], base: str) -> list[Row]:
+    """A row for each set and policy, and for all sets together if there are several.
+
+    The policy `base`, which the others are compared with, has rows only if there is no other.
+    """
     groups: dict[str, list[int]] = {}
     for index, outcome in enumerate(outcomes[base]):
         groups.setdefault(outcome.recording.group, []).append(index)
@@ -63,6 +66,7 @@ def rows(outcomes: dict[str, list[Outcome]], base: str) -> list[Row]:
         _row(group, name, [(of_policy[i], outcomes[base][i]) for i in indexes])
         for group, indexes in groups.items()
         for name, of_policy in outcomes.items()
+        if name != base or len(outcomes) == 1
     ]
 
 
@@ -108,7 +112,7 @@ def _percent(pairs: Sequence[Pair], read: float, overheads: Sequence[float] = ()
     return 100 * part / whole if whole else 100.0
 
 
-def _overheads(base: Sequence[Outcome]) -> list[float]:
+def _overheads(base: Sequence[Replayed]) -> list[float]:
     """For each conversation the tokens that its first request was billed beyond those recorded.
 
     That is the client's real system prompt and tools. Where no bill was recorded, it is the
@@ -123,8 +127,8 @@ def _overheads(base: Sequence[Outcome]) -> list[float]:
     return [float(known.get(at, usual)) for at in range(len(base))]
 
 
-def _share(ours: Sequence[Outcome], kind: str) -> Share:
-    def count(outcome: Outcome) -> int:
+def _share(ours: Sequence[Replayed], kind: str) -> Share:
+    def count(outcome: Replayed) -> int:
         return sum(e.far if kind == "far" else e.kind == kind for e in outcome.edits)
 
     found, of = sum(map(count, ours)), sum(len(o.edits) for o in ours)

@@ -2,49 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tsheadroom.simulate.edits import Place
-from tsheadroom.simulate.replay import Outcome
+from tsheadroom.simulate.replay import Replayed
 from tsheadroom.simulate.summary import Row, Share
 from tsheadroom.texts import pointers
 
 _SHOWN = 200  # characters of a text that are shown
+_WORDS = 2  # columns that hold words; numbers stand at the right
 
-NOTES = """\
-price: input tokens (o200k) at the provider's cache rules, cached ones at 0.1, in percent of
-forwarding everything as it is; [95% interval over conversations]. +system: with the system prompt
-and tools that the client really sent. A replay assumes the same turns.
-located: edits whose old text stands in the conversation as the client sent it; stood: it stands
-there still; behind: only further back, as a pointer's target; far: more than 8,000 tokens further
-back; split: nowhere in one piece. Intervals: the wider of a bootstrap over conversations and
-Wilson's."""
+_PRICE_NOTE = """\
+Price of the input tokens (o200k) by the provider's cache rule, a cached one at 0.1, in percent of
+forwarding everything as it is. [ ]: 95% interval, conversations drawn again. with system: with the
+system prompt and tools that the client was billed for. A replay assumes that the agent would have
+done the same with every policy. Turns: changed: an earlier part of the request went out differently
+than before; dangling: a marker for content that nobody can retrieve; wrong: something else than a
+tool's output differs, or a form was refused."""
+_EDIT_NOTE = """\
+Edits are located if the text that they replace stands in one piece in the conversation as the
+client sent it. stood: it stands there still. behind: only in an earlier text, such as the target of
+a pointer; further: by how many tokens. far: further by more than 8,000. split: nowhere in one
+piece. [ ]: 95% interval, the wider of a bootstrap over conversations and Wilson's."""
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The rows in columns, with what the columns mean."""
-    lines = [list(_HEAD), *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    left = 2  # columns of words; numbers stand at the right
-    shown = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if at < left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        shown.append("  ".join(cells).rstrip())
-    return "\n".join([*shown, "", NOTES])
+    """The rows in two tables, of prices and of edits, with what the columns mean."""
+    edits = [_edit_cells(row) for row in rows if row.located]
+    shown = [_columns(_PRICE_HEAD, map(_price_cells, rows)), _PRICE_NOTE]
+    if edits:
+        shown += [_columns(_EDIT_HEAD, edits), _EDIT_NOTE]
+    return "\n\n".join(shown)
 
 
-_HEAD = (
-    "set", "policy", "conv", "turns", "price", "95%", "at 0.05", "+system", "worst", "changed",
-    "dangling", "wrong", "located", "stood", "behind", "far", "%", "95%", "split", "%", "95%",
-    "extra p50", "p90",
+_PRICE_HEAD = (
+    "set", "policy", "conversations", "turns", "price", "[ ]", "read 0.05", "with system", "worst",
+    "changed", "dangling", "wrong",
+)  # fmt: skip
+_EDIT_HEAD = (
+    "set", "policy", "located", "stood", "behind", "further p50", "p90", "far", "%", "[ ]",
+    "split", "%", "[ ]",
 )  # fmt: skip
 
 
-def _cells(row: Row) -> list[str]:
+def _columns(head: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    lines = [head, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at < _WORDS else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _price_cells(row: Row) -> list[str]:
     return [
         row.set,
         row.policy,
@@ -58,13 +72,20 @@ def _cells(row: Row) -> list[str]:
         str(row.changed),
         str(row.dangling),
         str(row.wrong + row.refused),
+    ]
+
+
+def _edit_cells(row: Row) -> list[str]:
+    return [
+        row.set,
+        row.policy,
         str(row.located),
         str(row.stood.count),
         str(row.behind.count),
-        *_share(row.far),
-        *_share(row.split),
         str(row.extra_median),
         str(row.extra_p90),
+        *_share(row.far),
+        *_share(row.split),
     ]
 
 
@@ -97,7 +118,7 @@ def _short(share: Share) -> str:
     return f"{share.percent:.1f}% {_interval(share.interval)}" if share.count else "0"
 
 
-def edits(policy: str, outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+def edits(policy: str, outcomes: Sequence[Replayed]) -> Iterator[dict[str, Any]]:
     """A row for each located edit, for JSON."""
     for outcome in outcomes:
         recording = outcome.recording
