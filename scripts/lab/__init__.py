@@ -1,7 +1,9 @@
-"""The code of scripts/bench and scripts/demo; no part of tsheadroom.
+"""The code of scripts/agreement, scripts/bench and scripts/demo; no part of tsheadroom.
 
 door            what a script does first: it goes on in .venv's Python
 traffic         recorded conversations as Aperture sends them; bench and demo use it
+agreement       the command of scripts/agreement, with agreement_turns (what is sent) and
+                agreement_provider (which asks)
 bench           the command of scripts/bench; its modes are latency, crowd, micro and profiling,
                 which use growing (conversations), client, daemon and profiled
 demo            the command of scripts/demo, with demo_setup, demo_tailnet and demo_savings
