@@ -100,12 +100,26 @@ def test_scripts_and_their_options_exist(page: Path) -> None:
     text = page.read_text("utf-8")
     for name in set(re.findall(r"\bscripts/([a-z/_.-]*[a-z])", text)):
         assert (ROOT / "scripts" / name).exists(), name
-    for name, words in re.findall(r"scripts/(bench|demo|simulate)((?: [^\s`]+)+)", text):
+    for name, words in re.findall(r"scripts/(agreement|bench|demo)((?: [^\s`]+)+)", text):
         modules = (ROOT / "scripts" / "lab").glob(f"{name}*.py")
         known = "".join(module.read_text() for module in modules)
         own = words.partition(" -- ")[0]  # what follows is for `tsheadroom serve`
         for option in re.findall(r"(?<= )--[a-z-]+", own):
             assert option in known, f"scripts/{name} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_of_simulate_exist(page: Path) -> None:
+    known = {name for param in cli.simulate.params for name in param.opts}
+    for words in re.findall(r"tsheadroom simulate((?:\s[^`]+)+)`", page.read_text("utf-8")):
+        assert set(re.findall(r"--[a-z]+", words)) <= known
+
+
+def test_every_option_of_simulate_is_told() -> None:
+    told = (ROOT / "docs" / "savings.md").read_text("utf-8").split("## Your own conversations")[1]
+    for param in cli.simulate.params:
+        if isinstance(param, click.Option):
+            assert any(f"`{name}" in told or f" {name}" in told for name in param.opts), param.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -28,9 +28,7 @@ def points(svg: str) -> list[tuple[float, float]]:
 
 def test_points_stand_where_they_should(tmp_path: Path) -> None:
     base = row(tmp_path)
-    cheap = dataclasses.replace(
-        base, policy="<cheap>", price=80.0, interval=(70.0, 90.0), far=Share(5, 5.0, (1.0, 9.0))
-    )
+    cheap = dataclasses.replace(base, policy="<cheap>", price=80.0, far=Share(5, 5.0, (1.0, 9.0)))
     svg = plot.plot([base, cheap])
     (x, y), (cheap_x, cheap_y) = points(svg)
     assert cheap_x < x

@@ -9,30 +9,35 @@ from tsheadroom.simulate.summary import Row
 
 _COLOURS = ("#888888", "#2e7d32", "#d1495b", "#1565c0", "#ef6c00", "#6a1b9a", "#00838f", "#5d4037")
 _WIDTH, _HEIGHT, _LEFT, _TOP = 900, 480, 70, 40
-_RIGHT, _BOTTOM = _WIDTH - 220, _HEIGHT - 55
+_RIGHT, _BOTTOM = _WIDTH - 260, _HEIGHT - 55
 _TICKS = 5
 _HEAD = (
     f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     ' font-family="sans-serif" font-size="13">'
 )
-_TITLE = "Price (percent of as it is) against edits whose old text is far or split (percent)"
+_PRICE = "price, percent of forwarding as it is"
+_HARM = "located edits whose old text is far or split, percent"
+_MARGIN = 0.1  # of the range of prices, at both sides
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """A point with its intervals for each policy, over all conversations. Returns SVG."""
+    """A point for each policy, over all conversations. Returns SVG.
+
+    There are no intervals in it: they say how far all points may be off together, and policies are
+    compared on the same conversations.
+    """
     shown = [row for row in rows if row.set == rows[-1].set]
-    low = min(row.interval[0] for row in shown)
-    high = max(row.interval[1] for row in shown)
-    most = max(_harm(row) for row in shown) * 1.2 or 1.0
-    scale = _Scale(low, max(high, low + 1), most)
+    low, high = min(row.price for row in shown), max(row.price for row in shown)
+    margin = _MARGIN * ((high - low) or 1.0)
+    scale = _Scale(low - margin, high + margin, max(map(_harm, shown)) * (1 + _MARGIN) or 1.0)
     return "\n".join(
         [
             _HEAD,
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-            f'<text x="{_LEFT}" y="22">{_TITLE}</text>',
+            f'<text x="{_LEFT - 40}" y="22">{_HARM}</text>',
             *scale.grid(),
             *(_point(row, scale, at) for at, row in enumerate(shown)),
-            "</svg>\n",
+            f'<text x="{_RIGHT}" y="{_HEIGHT - 12}" text-anchor="end">{_PRICE}</text></svg>\n',
         ]
     )
 
@@ -65,16 +70,14 @@ class _Scale:
                 f'<text x="{x:.1f}" y="{_BOTTOM + 18}" text-anchor="middle">{price:.1f}</text>'
                 f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share:.1f}</text>'
             )
-        out.append(f'<text x="{_LEFT}" y="{_HEIGHT - 12}">price; the line is its interval</text>')
         return out
 
 
 def _point(row: Row, scale: _Scale, at: int) -> str:
-    colour, y = _COLOURS[at % len(_COLOURS)], scale.y(_harm(row))
+    colour = _COLOURS[at % len(_COLOURS)]
     name = f"{row.policy}: {row.price:.1f}, {_harm(row):.1f}%"
-    low, high = map(scale.x, row.interval)
     return (
-        f'<path d="M{low:.1f},{y:.1f}H{high:.1f}" stroke="{colour}" opacity="0.4"/>'
-        f'<circle cx="{scale.x(row.price):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
+        f'<circle cx="{scale.x(row.price):.1f}" cy="{scale.y(_harm(row)):.1f}" r="5"'
+        f' fill="{colour}" fill-opacity="0.7"/>'
         f'<text x="{_RIGHT + 12}" y="{_TOP + 14 + 20 * at}" fill="{colour}">{escape(name)}</text>'
     )

@@ -97,21 +97,35 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.1f}, {interval[1]:.1f}]"
 
 
+_MARKDOWN_HEAD = (
+    "set", "policy", "conversations", "turns", "price", "with system and tools", "at 0.05",
+    "worst", "changed", "dangling", "edits", "far", "split",
+)  # fmt: skip
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as the tables of docs/savings.md have them."""
-    head = "| set | policy | conversations | turns | price | with system and tools | at 0.05"
-    lines = [
-        f"{head} | worst | changed | edits | far | split |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    rule = [("---" if at < _WORDS else "---:") for at in range(len(_MARKDOWN_HEAD))]
+    lines = [_MARKDOWN_HEAD, rule, *map(_markdown_cells, rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _markdown_cells(row: Row) -> list[str]:
+    return [
+        row.set,
+        row.policy,
+        str(row.conversations),
+        str(row.turns),
+        f"{row.price:.1f} {_interval(row.interval)}",
+        f"{row.price_with_overhead:.1f}",
+        f"{row.price_low_read:.1f}",
+        f"{row.worst:.1f}",
+        str(row.changed),
+        str(row.dangling),
+        str(row.located),
+        _short(row.far),
+        _short(row.split),
     ]
-    lines += [
-        f"| {row.set} | {row.policy} | {row.conversations} | {row.turns}"
-        f" | {row.price:.1f} {_interval(row.interval)} | {row.price_with_overhead:.1f}"
-        f" | {row.price_low_read:.1f} | {row.worst:.1f} | {row.changed} | {row.located}"
-        f" | {_short(row.far)} | {_short(row.split)} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
 
 
 def _short(share: Share) -> str:
