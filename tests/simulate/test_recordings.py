@@ -61,3 +61,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, text: bytes, why: str) 
     path.write_bytes(text)
     with pytest.raises(RecordingInvalid, match=why):
         recordings.read(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", "1e400", "1" + "0" * 400, '"3"', "[]"])
+def test_a_number_that_is_no_measurement_counts_as_none(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x.jsonl"
+    head = f'{{"client_version": {number}}}'
+    item = f'{{"role": "assistant", "at": {number}, "usage": [{number}, 2, {number}]}}'
+    path.write_text(f"{head}\n{item}\n")
+    recording = recordings.read(path)
+    assert recording.answers == [Answer(0, 0.0, 2)]
+    assert recording.version in ((), (3,))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.conversation import DATA
 from tests.simulate import made
@@ -194,3 +196,44 @@ def test_what_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
 def test_a_recording_without_turns_costs_nothing(tmp_path: Path, shape: str) -> None:
     outcome = Replay(made.recorded(tmp_path, [], shape=shape), Counter()).run(policies.as_it_is)
     assert (outcome.turns, outcome.spent.tokens) == (0, 0)
+
+
+SOMETHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "role", "content", "text", "input", "output", "parts", "name"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+KINDS = ["user", "assistant", "model", "tool", "tool_use", "tool_result", "function_call", "text"]
+ITEMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(KINDS),
+        "type": st.sampled_from([*KINDS, "message", "function_call_output"]),
+        "content": SOMETHING,
+        "parts": SOMETHING,
+        "output": SOMETHING,
+        "arguments": st.just('{"old_string": "a"}') | SOMETHING,
+        "tool_calls": SOMETHING,
+        "at": st.just(0),
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.sampled_from(recordings.SHAPES), items=st.lists(ITEMS, max_size=6))
+def test_odd_items_go_through_as_they_came(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, shape: str, items: list[made.Item]
+) -> None:
+    one = Replay(made.recorded(tmp_path, items, shape=shape), Counter())
+    raw, ours = (one.run(policies.named(name, loop)()) for name in ("as it is", "ours"))
+    assert (*counts(ours), ours.refused) == (0, 0, 0, 0)
+    assert ours.spent == raw.spent

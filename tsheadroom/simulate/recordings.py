@@ -10,6 +10,7 @@ answer. The request of a turn is all that stands before the answer.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from tsheadroom.providers.shapes import Json
 
 SHAPES = ("messages", "responses", "chat", "gemini")
 _USAGE_FIELDS = 3
+# Anything above is no measurement; a JSON number may be too large for arithmetic.
+_MAX_SECONDS, _MAX_TOKENS = 1e10, 1e10
+_VERSION = re.compile(r"\d{1,9}(\.\d{1,9})*", re.ASCII)
 
 
 class RecordingInvalid(TsheadroomError):
@@ -94,8 +98,8 @@ def _answer(index: int, item: dict[str, Any]) -> Answer:
     usage = given if isinstance(given, list) and len(given) == _USAGE_FIELDS else []
     return Answer(
         index,
-        float(at) if isinstance(at, int | float) else 0.0,
-        sum(n for n in usage if isinstance(n, int)),
+        float(at) if isinstance(at, int | float) and 0 <= at < _MAX_SECONDS else 0.0,
+        sum(n for n in usage if isinstance(n, int) and 0 <= n < _MAX_TOKENS),
     )
 
 
@@ -104,5 +108,5 @@ def _without_record(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _version(text: Any) -> tuple[int, ...]:
-    parts = str(text or "").split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+    known = _VERSION.fullmatch(str(text))
+    return tuple(map(int, known[0].split("."))) if known else ()
