@@ -104,7 +104,8 @@ def test_labels_say_what_is_run() -> None:
     assert label(calls, "write_stdin", {"session_id": 12, "chars": ""}) == '"session_id=12"'
     assert label(calls, "write_stdin", {"session_id": 12, "chars": "y\n"}) == '"session_id=12 y"'
     assert label(calls, "Grep", {"output_mode": "content", "pattern": "def "}) == '"def"'
-    assert label(calls, "odd", {"n": 3, "ok": True, "x": None, "y": [1]}) == '"n=3 ok=true"'
+    assert label(calls, "odd", {"n": 3, "ok": True, "x": None, "y": [{}]}) == '"n=3 ok=true"'
+    assert label(calls, "read_many_files", {"paths": ["/a", "/b"]}) == '"paths=/a,/b"'
     assert label(calls, "odd", {"n": 10**6000}) == ""
 
 

@@ -160,7 +160,7 @@ def _subject(inputs: Mapping[str, Any]) -> str:
 
 
 def _spell(inputs: Mapping[str, Any]) -> str:
-    """The members of an input that are no lists or objects, as `key=value`."""
+    """The members of an input that are no objects, as `key=value`."""
     members = ((str(key)[:_QUOTED], spell(value)) for key, value in inputs.items())
     return " ".join(f"{key}={value}" for key, value in members if value)
 

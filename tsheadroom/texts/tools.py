@@ -188,9 +188,9 @@ def _take_process(call: ToolCall, inputs: Mapping[str, Any]) -> None:
     if call.command or not (_RUNNERS.search(call.tool) or "cell_id" in inputs):
         return
     for key in _PROCESS_KEYS:
-        value = spell(inputs.get(key))
-        if value:
-            call.process = f"{key}={value}"
+        value = inputs.get(key)
+        if isinstance(value, (str, int)) and spell(value):
+            call.process = f"{key}={spell(value)}"
             typed = (inputs.get(k) for k in _TYPED_KEYS)
             text = next((t for t in typed if isinstance(t, str) and t), "")
             call.script = text if any(c > " " for c in text) else ""
@@ -217,7 +217,12 @@ def _strings(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def spell(value: Any) -> str:
-    """A string, number or truth value of an input in words, bounded; "" for anything else."""
+    """A member of an input in words, bounded: a string, number or truth value, or a list of them.
+
+    "" for anything else.
+    """
+    if isinstance(value, list):
+        return ",".join(filter(None, (spell(x) for x in value[:9] if not isinstance(x, list))))
     if isinstance(value, str):
         return value[:_SPELLED_CHARS]
     if isinstance(value, bool):
