@@ -15,8 +15,10 @@ PATCH = """*** Begin Patch
 +    new
 
      last
+
 @@
 +only added
+
 @@
 -gone
 *** End of File

@@ -31,10 +31,9 @@ _SUBJECT_KEYS = ("pattern", "query", "regex", "url")
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """The file that an ending of paths stands for, and between which calls it does so."""
+    """The file that an ending of paths stands for."""
 
     path: str
-    since: int
     until: int | None = None  # from this call on another path ends like this, too
 
 
@@ -106,14 +105,14 @@ class ToolCalls:
 
     def _note_endings(self, call: ToolCall) -> None:
         for ending in endings(call.path):
-            known = self._endings.setdefault(ending, _Ending(call.path, call.order))
+            known = self._endings.setdefault(ending, _Ending(call.path))
             if known.path != call.path and known.until is None:
-                self._endings[ending] = _Ending(known.path, known.since, call.order)
+                self._endings[ending] = _Ending(known.path, call.order)
 
     def _meant(self, label: str, own: ToolCall) -> str:
         """The path that a label stands for in an output of the call `own`, or the label itself."""
         ending = self._endings.get(label)
-        if ending is None or label.startswith('"') or ending.since > own.order:
+        if ending is None or label.startswith('"'):
             return label
         return ending.path if ending.until is None or ending.until > own.order else label
 

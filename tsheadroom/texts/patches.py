@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_BEGIN, _END = "*** Begin Patch", "*** End Patch"
+_BEGIN = "*** Begin Patch"
 _UPDATE = "*** Update File:"
 
 
@@ -24,19 +24,15 @@ def old_texts(text: str) -> Iterator[str]:
     """
     hunk: list[str] = []
     blanks = 0  # empty lines that belong to the hunk if it goes on after them
-    inside = updates = False
+    updates = False
     for line in text[text.find(_BEGIN) :].split("\n") if _BEGIN in text else ():
         line = line.removesuffix("\r")
-        if line.startswith(("***", "@@")) or not inside:
+        if line.startswith(("***", "@@")):
             if any(hunk):
                 yield "\n".join(hunk)
             hunk, blanks = [], 0
-            if line.startswith("***"):
-                # What stands around the marker is of the shell: apply_patch "*** Begin Patch
-                inside = not line.startswith(_END)
-                updates = line.startswith(_UPDATE) or (
-                    updates and line.startswith(("*** Move to:", "*** End of File"))
-                )
+            goes_on = ("@@", "*** Move to:", "*** End of File")
+            updates = line.startswith(_UPDATE) or (updates and line.startswith(goes_on))
         elif updates and not line:
             blanks += 1  # models leave out the blank that an empty line begins with
         elif updates and line[0] in " +-":
