@@ -42,7 +42,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "savings_profile": None,
         "lossy": False,
         "folds": True,
-        "fold_min_lines": 8,
+        "fold_min_lines": 6,
         "fold_files": "careful",
         "gutter": True,
         "terminal": True,

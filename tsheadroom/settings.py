@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     savings_profile: _Profile = None
     lossy: _Switch = False
     folds: _Switch = True
-    fold_min_lines: _FoldLines = 8
+    fold_min_lines: _FoldLines = 6
     fold_files: _FoldFiles = "careful"
     gutter: _Gutter = True
     terminal: _Switch = True

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.workers.support import job_config
 from tsheadroom.child.compress.compressor import Compressor, TurnResult
-from tsheadroom.texts import pointers
+from tsheadroom.texts import pointers, wrappers
 
 EXACT = {"gutter", "fold", "padded", "repeat", "sparse"}  # what `expand` undoes to the letter
 
@@ -87,25 +87,37 @@ class Talk:
         return found
 
     def lookup(self, item: int, slot: list[Any], call: str) -> str | None:
-        """The outgoing text of a slot, as the daemon finds it."""
-        for part in self.sent[item]["parts"]:
-            if part.get("call") == call and slot[0] == "input" and part["kind"] == "tool_use":
-                value: Any = part
-                for key in slot:
-                    value = value[key]
-                return str(value)
-            if part.get("slot") == slot and part.get("call", "") == call:
-                return str(part["text"])
-        return None
+        """An earlier text as it goes out, as the daemon finds it."""
+        return _text_of(self.sent[item], slot, call)
+
+    def as_sent(self, item: int, slot: list[Any], call: str) -> str | None:
+        """The same text as the client sent it."""
+        return _text_of(self.items[item], slot, call)
 
     def _check(self, index: int, edit: dict[str, Any], original: str) -> None:
         """Every form in every test: smaller, verified, and undone from what was sent alone."""
         assert len(edit["text"]) < len(original)
-        assert pointers.verify(edit, original, self.lookup)
+        assert pointers.verify(edit, original, self.lookup, self.as_sent)
         part = self._part(index, edit["slot"])
         part["text"] = edit["text"]
         names = set(edit["transforms"])
         if part["kind"] == "tool_result" and names <= EXACT | {"terminal", "json"}:
-            rest = [name for name in edit["transforms"] if name in ("terminal", "json")]
             restored = pointers.expand(self.sent, index, part["call"], edit["transforms"])
-            assert restored == pointers.shown(original, rest)
+            same = [pointer for pointer in edit["pointers"] if pointer.get("arranged")]
+            if same:
+                assert restored == self.lookup(same[0]["item"], same[0]["slot"], same[0]["call"])
+            else:
+                rest = [name for name in edit["transforms"] if name in ("terminal", "json")]
+                assert restored == pointers.shown(original, rest)
+
+
+def _text_of(item: dict[str, Any], slot: list[Any], call: str) -> str | None:
+    for part in item["parts"]:
+        if part.get("call") == call and slot[0] == "input" and part["kind"] == "tool_use":
+            value: Any = part
+            for key in slot:
+                value = value[key]
+            return str(value)
+        if part.get("slot") == slot and part.get("call", "") == call:
+            return wrappers.payload_of(part)
+    return None

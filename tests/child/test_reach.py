@@ -45,12 +45,46 @@ def test_what_the_agent_said_itself_is_part_of_the_way(talk: NewTalk) -> None:
     assert not pointers_in(t.read("/srv/b.py", numbered(FILE)))
 
 
-def test_a_view_of_which_only_a_part_stands_elsewhere_stays_whole(talk: NewTalk) -> None:
-    new = [f"    another_{at} = line({at})" for at in range(60)]
-    for count, folded in ((10, True), (30, False)):
-        t = talk()
-        t.read("/srv/a.py", numbered(FILE))
-        assert bool(pointers_in(t.read("/srv/b.py", numbered([*FILE, *new[:count]])))) is folded
+NEW = [f"    another_{at} = line({at})" for at in range(60)]
+
+
+def test_nearly_all_of_a_view_is_folded_up_to_the_new_lines(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    sent = t.read("/srv/b.py", numbered([*FILE, *NEW[:3]]))
+    assert sent.startswith("[lines 1-60 unchanged: see Read a.py above]\n61\t    another_0")
+
+
+def test_of_half_a_view_the_lines_beside_the_new_ones_stay(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    sent = t.read("/srv/b.py", numbered([*FILE, *NEW]))
+    assert sent.split("\n")[:2] == [
+        f"[lines 1-{60 - reach.MARGIN} unchanged: see Read a.py above]",
+        f"{61 - reach.MARGIN}\t{FILE[60 - reach.MARGIN]}",
+    ]
+
+
+def test_no_margin_is_left_beside_what_the_tool_says_itself(talk: NewTalk) -> None:
+    said = "\n\n<system-reminder>\n" + "Consider the file above. " * 40 + "\n</system-reminder>"
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    sent = t.read("/srv/b.py", numbered(FILE) + said)
+    assert sent == "[lines 1-60 unchanged: see Read a.py above]" + said
+
+
+def test_a_small_rest_is_no_fold(talk: NewTalk) -> None:
+    few = FILE[: reach.MARGIN + reach.MIN_PART - 1]
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    assert not pointers_in(t.read("/srv/b.py", numbered([*few, *NEW])))
+
+
+def test_half_a_view_is_not_folded_far_away(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/a.py", numbered(LONG))
+    walk(t)
+    assert not pointers_in(t.read("/srv/b.py", numbered([*LONG, *map(str.upper, LONG)])))
 
 
 def cat(t: Talk, path: str, text: str) -> str:

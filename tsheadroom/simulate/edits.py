@@ -17,8 +17,8 @@ from typing import Any
 from tsheadroom.providers.shapes import Json, Part, Shape, shape_of
 from tsheadroom.simulate.blocks import Blocks, Counter
 from tsheadroom.simulate.requests import KEYS
-from tsheadroom.texts.naming import label_of
-from tsheadroom.texts.tools import command_of, path_of, replaced_texts, written_texts
+from tsheadroom.texts.naming import ToolCalls
+from tsheadroom.texts.tools import path_of, replaced_texts, written_texts
 
 # How tools set off a line's number: `     1→text`, `1<tab>text`, `1: text`, `00001| text`; then
 # `1:text`. They are taken off wherever they seem to stand: a view may show a tenth of its numbers.
@@ -182,10 +182,8 @@ def _path(inputs: Any) -> str:
 
 
 def _label(part: Part) -> str:
-    inputs = part["input"]
-    if not isinstance(inputs, Mapping):
-        return str(part["name"])
-    return f"{part['name']} {path_of(inputs) or label_of(command_of(inputs), inputs)}"
+    call = ToolCalls().add(part)
+    return f"{call.tool} {call.path or call.label}"
 
 
 def _unix(text: str) -> str:

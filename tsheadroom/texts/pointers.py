@@ -128,14 +128,17 @@ def place(lines: Lines, pointer: Pointer) -> int | None:
     return first if first is not None and run_ok(lines, first, pointer.count) else None
 
 
-def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
+def verify(
+    edit: Mapping[str, Any], original: str, lookup: Lookup, as_sent: Lookup | None = None
+) -> bool:
     """True if each pointer of an edit is in its new text, and stands for the original's lines.
 
     That is so if its target lines stand in the outgoing text, and are the original's lines there,
-    whatever their numbers.
+    whatever their numbers. An output that goes out arranged in another way has none of these lines.
+    What tells that it says the same is that the client sent the same.
 
-    `lookup(item, slot, call)` gives an earlier text as it goes out, of an output its payload. None
-    if there is no such text.
+    `lookup(item, slot, call)` gives an earlier text as it goes out, of an output its payload;
+    `as_sent` gives it as the client sent it. Both give None if there is no such text.
     """
     here = numbering.read(wrappers.opened(shown(original, edit.get("transforms") or ())).payload)
     new = set(wrappers.opened(str(edit.get("text", ""))).payload.split("\n"))
@@ -143,16 +146,23 @@ def verify(edit: Mapping[str, Any], original: str, lookup: Lookup) -> bool:
     expected = set()
     for pointer in edit.get("pointers") or ():
         slot, call = list(pointer["slot"]), str(pointer.get("call") or "")
-        key = repr((pointer["item"], slot, call))
-        if key not in targets:
-            text = lookup(pointer["item"], slot, call)
-            if text is None:
+        if pointer.get("arranged"):
+            sent = as_sent and as_sent(pointer["item"], slot, call)
+            if sent is None or sent != wrappers.opened(original).payload:
                 return False
-            targets[key] = numbering.read(text)
-        there, of, first, count = targets[key], pointer["of"], pointer["first"], pointer["count"]
-        if not _equal(here, of, there, first, count):
-            return False
-        line = render(describe(here, of, there, first, count, pointer["name"]))
+            line = render(Pointer(None, None, None, pointer["name"]))
+        else:
+            key = repr((pointer["item"], slot, call))
+            if key not in targets:
+                text = lookup(pointer["item"], slot, call)
+                if text is None:
+                    return False
+                targets[key] = numbering.read(text)
+            there, of = targets[key], pointer["of"]
+            first, count = pointer["first"], pointer["count"]
+            if not _equal(here, of, there, first, count):
+                return False
+            line = render(describe(here, of, there, first, count, pointer["name"]))
         if line not in new:
             return False
         expected.add(line)

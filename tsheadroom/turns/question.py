@@ -130,7 +130,12 @@ class Question:
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
             return self._outgoing(item, slot, call, proposed)
 
-        if edit.pointers and not pointers.verify(msgspec.to_builtins(edit), original, lookup):
+        def as_sent(item: int, slot: list[Any], _: str) -> str | None:
+            part = self._items.output(item, None, slot) if 0 <= item <= proposed.item else None
+            return None if part is None else wrappers.payload_of(part)
+
+        plain = msgspec.to_builtins(edit)
+        if edit.pointers and not pointers.verify(plain, original, lookup, as_sent):
             raise Refused("a pointer's target does not stand in the outgoing conversation")
 
     def _outgoing(

@@ -19,7 +19,8 @@ class PointerMessage(msgspec.Struct, frozen=True):
     """`count` lines that an edit took out, because they stand verbatim in an earlier item.
 
     They were the lines from `of` on, and stand there from line `first` on; both count from 0.
-    `name` is what the pointer line in the text calls the place.
+    `name` is what the pointer line in the text calls the place. `arranged` means that all of the
+    text is what that item said when it came, and that the item goes out arranged in another way.
     """
 
     item: int
@@ -29,6 +30,7 @@ class PointerMessage(msgspec.Struct, frozen=True):
     count: int = 0
     of: int = 0
     name: str = ""
+    arranged: bool = False
 
 
 class EditMessage(msgspec.Struct, frozen=True):

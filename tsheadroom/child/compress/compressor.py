@@ -205,14 +205,19 @@ class Conversation:
         """The edits of one output, which may have several texts; each text has its own."""
         failed = _failed(part)
         self._record_written(call, failed)
-        edits, forwarded = [], []
-        for slot, text in wrappers.pieces(part):
+        edits, forwarded, arranged = [], [], ""
+        pieces = wrappers.pieces(part)
+        for slot, text in pieces:
             wrapped = wrappers.opened(text)
             draft = self._draft(wrapped.payload, call, failed, settings, result)
             edit = self._edit(slot, wrapped, draft, result)
             forwarded.append(wrappers.opened(text if edit is None else edit["text"]).payload)
             edits += [] if edit is None else [edit]
-        self._record_output(part, call, failed, wrappers.joined(forwarded))
+            if edit and draft.arranged and not draft.lossy and len(pieces) == 1:
+                arranged = wrapped.payload
+        target = self._record_output(part, call, failed, wrappers.joined(forwarded))
+        if target and arranged:
+            self._index.add_arranged(target, arranged)
         return edits
 
     def _draft(
@@ -224,14 +229,15 @@ class Conversation:
         if pointers.imitated(text):
             result.note("imitation")
             return draft
-        draft = outputs.tidy(text, call, settings, self._compressor.memo)
+        kind = outputs.Kind.of(text, call)
+        draft = outputs.tidy(text, kind, settings, self._compressor.memo)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _file_read(call) in self._folded_files
         if settings.folds and not self._pointer_written and not again:
-            outputs.fold(draft, call, self._calls, self._index, settings, self._chars)
+            outputs.fold(draft, text, kind, call, self._calls, self._index, settings, self._chars)
         if settings.lossless:
-            outputs.headroom(draft, call, self._compressor.lossless, self._compressor.memo)
+            outputs.arrange(draft, kind, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
             outputs.shorten(draft, call, self._compressor.lossy, settings, self._asked)
         return draft
@@ -281,7 +287,7 @@ class Conversation:
 
     def _record_output(
         self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
-    ) -> None:
+    ) -> FoldTarget | None:
         """An output stands in the outgoing conversation from now on; `text` is its payload."""
         self._chars += len(text)
         reading = _file_read(call)
@@ -291,17 +297,19 @@ class Conversation:
             else:
                 self._folded_files.discard(reading)
         if failed or call.id in self._answered:
-            return
+            return None
         self._answered.add(call.id)
-        self._add_target(self.length, part["slot"], call, 0, text)
+        return self._add_target(self.length, part["slot"], call, 0, text)
 
     def _add_target(
         self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
-    ) -> None:
-        if len(text) >= MIN_TARGET_CHARS:
-            data = text.encode("utf-8", "surrogatepass")
-            target = FoldTarget(item, slot, call, written, data, self._chars)
-            self._index.add(target, text)
+    ) -> FoldTarget | None:
+        if len(text) < MIN_TARGET_CHARS:
+            return None
+        data = text.encode("utf-8", "surrogatepass")
+        target = FoldTarget(item, slot, call, written, data, self._chars)
+        self._index.add(target, text)
+        return target
 
 
 def _restores(new: str, wrapped: Wrapped, draft: outputs.Draft) -> bool:

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from tsheadroom.texts import numbering, pointers
 from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.tools import ToolCall
 
-BLOCK = 4  # lines an index entry; any run of 2 * BLOCK - 1 lines holds a whole block
+BLOCK = 3  # lines an index entry; any run of 2 * BLOCK - 1 lines holds a whole block
 CANDIDATES = 6  # places kept for one block: the first seen and the latest ones
 LONG_LINE = 200  # characters from which a line is worth an entry of its own
 PARSED = 8  # target texts kept split, for the next look
 # What a pointer must replace to be worth a reader's while: its own length several times over.
-MIN_CHARS = 300
+MIN_CHARS = 200
 PIECE_LINES = 6  # a run beside a fold into the same text may be shorter: it is the same re-reading
 PIECE_CHARS = 160
 OWN_LINES = 7  # a tool that shows what this very call has written says nothing new
@@ -66,6 +67,7 @@ class Index:
         self.size = 0
         self._targets: list[FoldTarget] = []
         self._blocks: dict[int, int | list[int]] = {}
+        self._arranged: dict[bytes, FoldTarget] = {}
         self._parsed: OrderedDict[int, Lines] = OrderedDict()
 
     def add(self, target: FoldTarget, text: str) -> None:
@@ -84,6 +86,15 @@ class Index:
                 entries += 1
         # A dict entry, two integers, and the list that a repeated block brings: measured, rounded.
         self.size += len(target.data) + 300 + 150 * (len(hashes) // BLOCK + entries)
+
+    def add_arranged(self, target: FoldTarget, original: str) -> None:
+        """Note that a target is an output that said `original`, and goes out in another way."""
+        self._arranged[_name_of(original)] = target
+        self.size += 200
+
+    def arranged(self, text: str) -> FoldTarget | None:
+        """The latest output that said this, and went out in another way."""
+        return self._arranged.get(_name_of(text))
 
     def _enter(self, block: int, place: int) -> None:
         held = self._blocks.setdefault(block, place)
@@ -122,6 +133,10 @@ class Index:
         block = hash(tuple(map(hash, numbering.loose(text))))
         data = text.encode("utf-8", "surrogatepass")
         return next((t for t, _ in self.places(block) if t.data == data), None)
+
+
+def _name_of(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Folder:

@@ -11,23 +11,45 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import listings, numbering, pointers, repeats, steps, tools
+from tsheadroom.texts import columns, listings, numbering, pointers, repeats, steps, tools
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.tools import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an output is, as far as it decides what may be done to it."""
+
+    printed: bool  # a process printed it
+    is_file: bool  # the text of a file: an agent edits by its exact words
+    by_line: bool  # a diff or a log, of which people read every line
+    confirms: bool  # it only says whether something worked, and keeps its words
+
+    @classmethod
+    def of(cls, text: str, call: ToolCall) -> Kind:
+        """The kind of a call's output with this payload."""
+        return cls(
+            printed=tools.runs_commands(call),
+            is_file=tools.prints_file(call),
+            by_line=tools.read_line_by_line(call) or tools.is_diff(text),
+            confirms=tools.confirms(call, text),
+        )
 
 
 @dataclass(slots=True)
 class Draft:
     """A text on its way to its form, and what was done to it so far.
 
-    `pointers` are as in the protocol; `lossy` is true once something was removed from the text.
+    `pointers` are as in the protocol; `lossy` is true once something was removed from the text, and
+    `arranged` once its lines are no longer those that it came with.
     """
 
     text: str
     transforms: list[str] = field(default_factory=list)
     pointers: list[dict[str, Any]] = field(default_factory=list)
     lossy: bool = False
+    arranged: bool = False
 
     def take(self, text: str, name: str) -> None:
         """Go on with a shorter text, made by the transform `name`; a longer one is passed over."""
@@ -36,18 +58,19 @@ class Draft:
             self.transforms.append(name)
 
 
-def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft:
-    """Apply the steps of `texts/steps.py` that suit this call and are on.
+def tidy(text: str, kind: Kind, settings: TextSettings, memo: Memo) -> Draft:
+    """Apply the steps of `texts/steps.py` that suit this kind of output and are on.
 
     They look at nothing but the output itself, and the daemon can repeat them.
     """
-    runs, is_file = tools.runs_commands(call), tools.prints_file(call)
     wanted = {
-        "terminal": settings.terminal and runs,
-        "json": settings.json and not is_file,
+        "terminal": settings.terminal and kind.printed,
+        "json": settings.json and not kind.is_file,
         "gutter": bool(settings.gutter),
-        "repeat": settings.lossless and runs and not is_file,
-        "sparse": settings.gutter == "sparse" and is_file,
+        "repeat": settings.lossless
+        and kind.printed
+        and not (kind.is_file or kind.by_line or kind.confirms),
+        "sparse": settings.gutter == "sparse" and kind.is_file,
     }
     names = tuple(name for name in steps.STEPS if wanted[name])
 
@@ -62,17 +85,30 @@ def tidy(text: str, call: ToolCall, settings: TextSettings, memo: Memo) -> Draft
 
 
 def fold(
-    draft: Draft, call: ToolCall, calls: ToolCalls, index: Index, settings: TextSettings, at: int
+    draft: Draft,
+    original: str,
+    kind: Kind,
+    call: ToolCall,
+    calls: ToolCalls,
+    index: Index,
+    settings: TextSettings,
+    at: int,
 ) -> None:
     """Replace lines that stand earlier in the conversation by pointers to them.
 
-    `at` is how many characters of the conversation stand before the text.
+    `original` is the text as it came. `at` is how many characters of the conversation stand before
+    it.
     """
-    is_file = tools.prints_file(call)
-    if len(draft.text) < SAME_CHARS or (is_file and settings.fold_files == "never"):
+    if len(draft.text) < SAME_CHARS or kind.confirms:
+        return
+    if kind.is_file and settings.fold_files == "never":
+        return
+    same = index.arranged(original)
+    if same is not None:
+        _point_at_arranged(draft, same, call, calls)
         return
     runs = _runs(draft.text, call, index, settings)
-    if is_file and settings.fold_files == "careful":
+    if kind.is_file and settings.fold_files == "careful":
         runs = reach.worthwhile(runs, draft.text, at)
     if runs:
         _point(draft, runs, call, calls, index)
@@ -126,6 +162,22 @@ def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, inde
     draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
 
 
+def _point_at_arranged(draft: Draft, same: FoldTarget, call: ToolCall, calls: ToolCalls) -> None:
+    """Put one pointer in the place of an output that said what an earlier one did.
+
+    That one was a table or a grouped listing when it went out, so that no line of it is found.
+    """
+    name = calls.name(same.call, call, 0)
+    pointer = pointers.Pointer(None, None, None, name)
+    line = pointers.render(pointer)
+    named = calls.find(name, call) == (same.call, 0)
+    if named and pointers.parse(line) == pointer and len(line) < len(draft.text):
+        place = {"item": same.item, "slot": same.slot, "call": same.call.id}
+        draft.text = line
+        draft.pointers = [{**place, "name": name, "arranged": True}]
+        draft.transforms.append("fold")
+
+
 def _pointer(
     here: Lines, run: Run, call: ToolCall, calls: ToolCalls, index: Index
 ) -> pointers.Pointer | None:
@@ -150,21 +202,27 @@ def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: TextSettings, 
         draft.transforms += names
 
 
-def headroom(draft: Draft, call: ToolCall, lossless: Lossless, memo: Memo) -> None:
-    """Headroom's lossless compressors, on outputs that are not the text of a file."""
-    if draft.pointers or tools.prints_file(call):
+def arrange(draft: Draft, kind: Kind, call: ToolCall, lossless: Lossless, memo: Memo) -> None:
+    """Write an output in another way that says the same: tables, and what comes again said once.
+
+    Not the text of a file, of which every character counts. No line of a diff or a log is touched.
+    """
+    if draft.pointers or kind.is_file or kind.confirms:
         return
     # Headroom would not see through our own line for lines that come again: one or the other.
     text = repeats.unfold(draft.text) if "repeat" in draft.transforms else draft.text
 
     def make() -> tuple[str | None, list[str]]:
-        shorter, names = lossless.compress(call, text)
-        if not names:
-            shorter, names = listings.fold(text), ["listing"]
+        if kind.by_line:
+            shorter, names = columns.fold(text), ["columns"]
+        else:
+            shorter, names = lossless.compress(call, text)
+            if not names:
+                shorter, names = listings.fold(text), ["listing"]
         return (shorter, names) if len(shorter) < len(text) else (None, [])
 
-    told = ("headroom", call.tool, call.command)
+    told = ("arrange", kind.by_line, call.tool, call.command)
     shorter, names = memo.get(told, text, make, lambda made: len(made[0] or ""))
     if shorter is not None and len(shorter) < len(draft.text):
-        draft.text = shorter
+        draft.text, draft.arranged = shorter, True
         draft.transforms = [name for name in draft.transforms if name != "repeat"] + names
