@@ -114,13 +114,3 @@ def test_locate_follows_a_path() -> None:
     assert data[slice(*span)] == b'"hi"'
     assert split.locate(data, ("content", 2, "text")) is None
     assert split.locate(data, ("nothing",)) is None
-
-
-def test_locate_takes_a_string_for_one_text_block_and_back() -> None:
-    as_string = b'{"content":"hi"}'
-    as_block = b'{"content": [ {"type":"text","text":"hi"} ]}'
-    for data in (as_string, as_block):
-        for path in (("content",), ("content", 0, "text")):
-            span = split.locate(data, path)
-            assert span is not None
-            assert data[slice(*span)] == b'"hi"', (data, path)

@@ -32,7 +32,10 @@ def test_token_counting_is_no_turn(url: str, expected: bool) -> None:
         (False, b"{}", True),
         (True, b"{}", False),
         (True, b'{"cache_control":{}}', True),
+        (True, b'{"cachePoint":{}}', True),
+        (True, b'{"prompt_cache_breakpoint":{}}', True),
         (True, b'{"type":"redacted_thinking"}', True),
+        (True, b'{"reasoningContent":{}}', True),
         (True, b'{"thinking":{}}', True),
     ],
 )

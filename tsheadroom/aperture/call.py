@@ -82,26 +82,26 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """The names of a call's items, and the canonical bytes of those whose own bytes differ.
+    """The names of a call's items, and the canonical form of those whose own bytes differ.
 
     Both are by the item's index.
     """
 
     names: list[bytes]
-    canonical: dict[int, bytes]
+    canonical: dict[int, digests.Canonical]
 
     @classmethod
     def of(cls, call: HookCall) -> Digests:
         """Hash each item once."""
         data, starts = call.data, [start for start, _ in call.items]
         items = [data[start:end] for start, end in call.items]
-        rewritten: dict[int, bytes] = {}
+        rewritten: dict[int, digests.Canonical] = {}
         for at in digests.respelled(data, *call.conversation):
             index = bisect_right(starts, at) - 1
             if index not in rewritten:
                 rewritten[index] = digests.canonical(items[index])
         for index, plain in rewritten.items():
-            items[index] = plain
+            items[index] = plain.data
         return cls(digests.names_of(items), rewritten)
 
 

@@ -1,90 +1,163 @@
 """Names an item of a conversation by its content, whatever breakpoints the client puts on it.
 
-Clients move `cache_control` in every turn. They spell a message as a string in one turn, and as a
-list of one text block in the next. Both make no difference to what a provider caches or a model
-reads, so they must make none to an item's name.
+Clients move their breakpoints in every turn: `cache_control`, `prompt_cache_breakpoint`, and
+Converse's blocks `{"cachePoint": {...}}`. They spell a message as a string in one turn, and as a
+list of one text block in the next. None of it makes a difference to what a provider caches or a
+model reads, so it must make none to an item's name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tsheadroom.aperture import slices
+from tsheadroom.aperture.slices import Span
 
 DIGEST_BYTES = 16  # 128 bits: two items never get the same digest by chance
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
-_MARKER = b'"cache_control"'
-_MEMBER = re.compile(
-    rb'"cache_control"%(s)s:%(s)s(?:\{(?:[^{}"]|%(string)s)*+\}|null)'
-    % {b"s": _SPACE, b"string": _STRING}
-)
-_COMMA = re.compile(rb"%(s)s,%(s)s" % {b"s": _SPACE})
+_SPACES = frozenset((b" ", b"\t", b"\n", b"\r"))
+_FLAT = rb"\{(?:[^{}\"]|%(string)s)*+\}" % {b"string": _STRING}  # an object without objects in it
+_NAMES: dict[bytes, bytes] = {b"s": _SPACE, b"string": _STRING, b"flat": _FLAT}
+# A breakpoint that is a member, and the values that it can have.
+_MEMBERS = {
+    b'"cache_control"': re.compile(
+        rb'"cache_control"%(s)s:%(s)s(?:%(flat)s|null)' % _NAMES, re.DOTALL
+    ),
+    b'"prompt_cache_breakpoint"': re.compile(
+        rb'"prompt_cache_breakpoint"%(s)s:%(s)s(?:%(flat)s|%(string)s|true|false|null)' % _NAMES,
+        re.DOTALL,
+    ),
+}
+_BLOCK = b'"cachePoint"'  # a breakpoint that is a content block
+_WHOLE_BLOCK = re.compile(rb'\{%(s)s"cachePoint"%(s)s:%(s)s%(flat)s%(s)s\}' % _NAMES, re.DOTALL)
+_COMMA = re.compile(rb"%(s)s,%(s)s" % _NAMES)
 _ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
 _ONE_TEXT_SPACED = b'"content": [{"type": "text", "text": '
 _SPACED = re.compile(rb'"role": ')
 _LOOK = 1 << 16  # bytes that are looked at to learn how a client spells JSON
 _CONTENT = b'"content"'
 _ONE_TEXT = re.compile(
-    rb'(?P<key>"content"%(s)s:%(s)s)\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
-    rb'%(s)s"text"%(s)s:%(s)s(?P<text>%(string)s)%(s)s\}%(s)s\]'
-    % {b"s": _SPACE, b"string": _STRING},
+    rb'"content"%(s)s:%(s)s(?P<before>\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
+    rb'%(s)s"text"%(s)s:%(s)s)%(string)s(?P<after>%(s)s\}%(s)s\])' % _NAMES,
     re.DOTALL,
 )
 
 
-def canonical(item: bytes) -> bytes:
-    """The bytes that a digest is made of: no `cache_control`, and one text block as a string.
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """An item's bytes as its name sees them: the client's own, but for what is left out."""
 
-    Returns `item` itself if there is nothing to change.
-    """
-    return _blocks_as_strings(_without_markers(item))
+    data: bytes
+    # For each step that left something out: where in its result, and how much up to there.
+    _steps: tuple[tuple[Span, ...], ...] = ()
+
+    def in_clients_bytes(self, span: Span) -> Span:
+        """Where a span of `data` stands in the client's own bytes. Nothing was cut inside of it."""
+        start, end = span
+        moved = start
+        for cuts in reversed(self._steps):
+            before = bisect_right(cuts, moved, key=lambda cut: cut[0])
+            moved += cuts[before - 1][1] if before else 0
+        return moved, moved + end - start
+
+    def without(self, cuts: list[Span]) -> Canonical:
+        """Leave these spans of `data` out, too. They are sorted, and none overlaps another."""
+        kept: list[bytes] = []
+        step: list[Span] = []
+        at = total = 0
+        for start, end in cuts:
+            kept.append(self.data[at:start])
+            step.append((start - total, total + end - start))
+            at, total = end, total + end - start
+        return Canonical(b"".join((*kept, self.data[at:])), (*self._steps, tuple(step)))
 
 
-def _without_markers(item: bytes) -> bytes:
-    """The item without its breakpoints, and without the comma before or after each of them."""
-    parts: list[bytes] = []
-    done = 0
-    at = item.find(_MARKER)
-    while at >= 0:
-        member = _MEMBER.match(item, at)
-        before = item[done:at].rstrip(b" \t\n\r")
+def canonical(item: bytes) -> Canonical:
+    """The bytes that a digest is made of: no breakpoints, and one text block as a string."""
+    left = Canonical(item)
+    for find in _LEFT_OUT:
+        if cuts := find(left.data):
+            left = left.without(cuts)
+    return left
+
+
+def _member_cuts(item: bytes) -> list[Span]:
+    """Where breakpoints stand that are members, each with the comma before or after it."""
+    cuts: list[Span] = []
+    end = len(item)
+    for at, marker in sorted((at, m) for m in _MEMBERS for at in _found(item, m, 0, end)):
+        member = _MEMBERS[marker].match(item, at)
+        before = at
+        while item[before - 1 : before] in _SPACES:
+            before -= 1
         # A quote after a comma or a brace opens a key. Inside a string quotes are escaped, so no
         # text can look like this.
-        if member and before.endswith((b",", b"{")):
-            done = member.end()
-            if before.endswith(b","):
-                before = before[:-1]
-            elif comma := _COMMA.match(item, done):
-                done = comma.end()
-            parts.append(before)
-        at = item.find(_MARKER, at + len(_MARKER))
-    return b"".join((*parts, item[done:])) if parts else item
+        if not member or item[before - 1 : before] not in (b",", b"{"):
+            continue
+        if cuts and at < cuts[-1][1]:  # it stands inside of another one
+            continue
+        if cuts and cuts[-1][1] == at:  # another breakpoint was the object's first member
+            before = cuts.pop()[0]
+        elif item[before - 1 : before] == b",":
+            cuts.append((before - 1, member.end()))
+            continue
+        comma = _COMMA.match(item, member.end())
+        cuts.append((before, comma.end() if comma else member.end()))
+    return cuts
 
 
-def _blocks_as_strings(item: bytes) -> bytes:
-    """The item with each "content" of a single text block as a string, also in tool results."""
-    parts: list[bytes] = []
-    done = 0
+def _block_cuts(item: bytes) -> list[Span]:
+    """Where breakpoints stand that are blocks of the item's own content, each with a comma."""
+    if _BLOCK not in item:
+        return []
+    try:
+        plain = slices.without_lone_surrogates(item)
+        blocks = slices.elements(plain, slices.members(plain)["content"])
+    except (slices.SplitError, KeyError):
+        return []
+    kept = [block for block in blocks if not _WHOLE_BLOCK.fullmatch(item, *block)]
+    if len(kept) == len(blocks):
+        return []
+    if not kept:
+        return [(blocks[0][0], blocks[-1][1])]
+    # Between two blocks that stay one comma stays, the last one.
+    ends = {start: before for (_, before), (start, _) in pairwise(blocks)}
+    cuts = [(blocks[0][0], kept[0][0]), *((a[1], ends[b[0]]) for a, b in pairwise(kept))]
+    return [cut for cut in (*cuts, (kept[-1][1], blocks[-1][1])) if cut[0] < cut[1]]
+
+
+def _text_block_cuts(item: bytes) -> list[Span]:
+    """What makes a "content" of a single text block longer than a string, in tool results, too."""
+    cuts: list[Span] = []
     at = item.find(_CONTENT)
     while at >= 0:  # find() is many times faster here than a regular expression over all of it
         one = _ONE_TEXT.match(item, at)
         if one:
-            parts += (item[done:at], one["key"], one["text"])
-            done = one.end()
+            cuts += (one.span("before"), one.span("after"))
         at = item.find(_CONTENT, one.end() if one else at + len(_CONTENT))
-    return b"".join((*parts, item[done:])) if parts else item
+    return cuts
+
+
+# In this order: without its breakpoint a list may turn out to be of one text block.
+_LEFT_OUT: tuple[Callable[[bytes], list[Span]], ...] = (_member_cuts, _block_cuts, _text_block_cuts)
 
 
 def respelled(data: bytes, start: int, end: int) -> Iterator[int]:
     """Yield an offset inside each item that `canonical` changes, in no order, some perhaps twice.
 
-    Two searches over the whole conversation are many times cheaper than looking into every item.
-    The second one knows the two usual ways of spelling JSON. If a client uses a third one, and
+    A few searches over the whole conversation are many times cheaper than looking into every item.
+    The last one knows the two usual ways of spelling JSON. If a client uses a third one, and
     spells an item in two ways, the item is not recognised. That costs savings and nothing else.
     """
-    yield from _found(data, _MARKER, start, end)
+    for marker in (*_MEMBERS, _BLOCK):
+        yield from _found(data, marker, start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
     for at in _found(data, one_text, start, end):

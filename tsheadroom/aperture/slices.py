@@ -88,21 +88,14 @@ def elements(data: bytes, span: Span | None = None) -> list[Span]:
 def locate(data: bytes, path: Sequence[str | int]) -> Span | None:
     """Find the value at `path` (keys and indexes) in `data`, its quotes included.
 
-    A string and a list of one text block mean the same to a provider, and clients switch between
-    the two. So each is found under the path of the other. None if there is no such value.
+    None if there is no such value.
     """
     span: Span = (0, len(data))
     try:
-        for depth, step in enumerate(path):
-            head = data[_skip(data, span[0]) : _skip(data, span[0]) + 1]
-            if head == b'"' and tuple(path[depth:]) == (0, "text"):
-                return span
+        for step in path:
             span = (
                 members(data, span)[step] if isinstance(step, str) else elements(data, span)[step]
             )
-        if data[span[0] : span[0] + 1] == b"[":
-            blocks = elements(data, span)
-            return members(data, blocks[0])["text"] if len(blocks) == 1 else None
     except (SplitError, KeyError, IndexError):
         return None
     return span

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from tsheadroom.aperture import slices as split
+from tsheadroom.aperture.digests import Canonical
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes import Slot
 
@@ -113,19 +114,16 @@ def token_of(form: Form | None) -> bytes:
     return form.token if form else b""
 
 
-def changes(
-    form: Form, raw: bytes, offset: int, *, is_canonical: bool
-) -> list[tuple[int, int, bytes]]:
-    """The splices that put the form into a body where the item's `raw` bytes are at `offset`.
+def changes(form: Form, offset: int, canonical: Canonical | None) -> list[tuple[int, int, bytes]]:
+    """The splices that put the form into a body that has the item at `offset`.
 
-    Raises Refused if a text cannot be found, because the item is spelled in another way.
+    `canonical` leads from the item's canonical bytes to the client's own; None if they are equal.
     """
     found: list[tuple[int, int, bytes]] = []
     for edit in form.edits:
-        span = (edit.start, edit.end) if is_canonical else split.locate(raw, edit.slot)
-        if span is None:
-            raise Refused(f"the text at {list(edit.slot)} is not where it was")
-        found.append((offset + span[0], offset + span[1], edit.new))
+        span = edit.start, edit.end
+        start, end = canonical.in_clients_bytes(span) if canonical else span
+        found.append((offset + start, offset + end, edit.new))
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 THINKING_MARKS = (
     b'"thinking"',
     b'"redacted_thinking"',
+    b'"reasoningContent"',
     b'"encrypted_content"',
     b'"thoughtSignature"',
     b'"thought_signature"',
@@ -19,9 +20,10 @@ THINKING_MARKS = (
 CONTEXT_MANAGEMENT = "context_management"  # a member of the body
 COMPACTION_MARK = b'"compaction"'
 
-_BREAKPOINT_MARK = b'"cache_control"'
+# Breakpoints of Anthropic (on blocks, or of the whole body), Bedrock Converse and OpenAI.
+_BREAKPOINT_MARKS = (b'"cache_control"', b'"cachePoint"', b'"prompt_cache_breakpoint"')
 _HOUR_MARK = b'"1h"'
-_ANTHROPIC_THINKING = (b'"thinking"', b'"redacted_thinking"')
+_ANTHROPIC_THINKING = (b'"thinking"', b'"redacted_thinking"', b'"reasoningContent"')
 # How the paths end of provider endpoints that look at a conversation without continuing it:
 # Anthropic's, Gemini's, that of Vertex and Bedrock, and OpenAI's.
 _ENDS_OF_NO_TURN = ("count_tokens", "countTokens", "count-tokens", "token-count", "input_tokens")
@@ -35,7 +37,7 @@ def is_turn(url: str) -> bool:
 
 def has_breakpoints(body: bytes, start: int, end: int) -> bool:
     """True if the client asks for a cache entry anywhere in `body[start:end]`."""
-    return body.find(_BREAKPOINT_MARK, start, end) >= 0
+    return any(body.find(mark, start, end) >= 0 for mark in _BREAKPOINT_MARKS)
 
 
 def asks_for_an_hour(body: bytes, start: int, end: int) -> bool:

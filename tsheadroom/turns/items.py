@@ -24,7 +24,8 @@ class Items:
 
     def canonical(self, index: int) -> bytes:
         """The item's bytes as its digest sees them: without breakpoints."""
-        return self._digests.canonical.get(index) or self.call.item(index)
+        known = self._digests.canonical.get(index)
+        return known.data if known else self.call.item(index)
 
     def role(self, index: int, form: Form | None) -> str:
         """system, user, assistant or tool."""

@@ -37,9 +37,7 @@ def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> S
         try:
             if not forms.stands(form, digests.names, turn.forms):
                 raise Refused("a pointer's target no longer stands in this body")
-            raw, (offset, _) = call.item(index), call.items[index]
-            canonical = index not in digests.canonical
-            changes += forms.changes(form, raw, offset, is_canonical=canonical)
+            changes += forms.changes(form, call.items[index][0], digests.canonical.get(index))
         except Refused as why:
             not_spliced += 1
             log.warning("form not spliced item=%d reason=%s", index, why)
