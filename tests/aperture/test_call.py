@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
+from tsheadroom.aperture.digests import digest
 
 
 def call_of(data: bytes) -> HookCall:
@@ -133,6 +134,47 @@ def test_fingerprints_do_not_see_breakpoints() -> None:
     assert plain.names == marked.names
     assert plain.canonical == {}
     assert 0 in marked.canonical
+
+
+def digests_of(key: str, *items: object, signed: bool = False) -> Digests:
+    body = json.dumps({"request_body": {key: items}}).encode()
+    return Digests.of(call_of(body), signed=signed)
+
+
+def gemini_answer(signature: str | None, name: str, **more: object) -> dict[str, object]:
+    said = {} if signature is None else {name: signature}
+    call = {"functionCall": {"name": "f", "args": {"x": 1, **more}}}
+    return {"role": "model", "parts": [{"text": "Let me look.", **said}, {**said, **call}]}
+
+
+@pytest.mark.parametrize("name", ["thoughtSignature", "thought_signature"])
+def test_an_answer_is_the_same_whatever_signature_it_carries(name: str) -> None:
+    first, second, none = (
+        digests_of("contents", gemini_answer(signature, name)) for signature in ("a", "b", None)
+    )
+    assert first.names == second.names == none.names
+    assert (first.unsigned, none.unsigned) == (True, False)
+    assert first.names != digests_of("contents", gemini_answer("a", name, y=2)).names
+    assert first.names != digests_of("messages", gemini_answer("a", name)).names
+
+
+def test_what_a_reasoning_item_encrypts_is_its_signature_and_a_compaction_is_content() -> None:
+    def names(kind: str, encrypted: str, summary: str = "") -> list[bytes]:
+        item = {"type": kind, "summary": summary, "encrypted_content": encrypted}
+        return digests_of("input", item).names
+
+    assert names("reasoning", "a") == names("reasoning", "b")
+    assert names("reasoning", "a") != names("reasoning", "a", "said")
+    assert names("compaction", "a") != names("compaction", "b")
+
+
+def test_what_was_stored_under_signed_names_can_still_be_looked_up() -> None:
+    answer = gemini_answer("a", "thoughtSignature")
+    signed = digests_of("contents", {"role": "user"}, answer, signed=True)
+    assert signed.names == [
+        digest(json.dumps(item).encode()) for item in ({"role": "user"}, answer)
+    ]
+    assert signed.names[0] == digests_of("contents", {"role": "user"}).names[0]
 
 
 @pytest.mark.parametrize(

@@ -142,24 +142,18 @@ def test_a_rewind_keeps_what_is_shared(ledger: Conversations) -> None:
     assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {0, 2, 4})
 
 
-def test_an_edit_by_the_client_starts_anew_from_there(ledger: Conversations) -> None:
-    ask(ledger, "a")
-    ask(ledger, "a B c")
-    ask(ledger, "a B c D e")
-    free = ask(ledger, "a B edited D e F g", thinks_after=lambda _: False)
-    assert (free.status, free.undecided, set(free.forms)) == (
-        Status.EDITED,
-        [2, 4, 6],
-        {0, 2, 4, 6},
-    )
-
-
-def test_an_edit_before_a_thinking_block_leaves_the_rest_alone(ledger: Conversations) -> None:
-    ask(ledger, "a")
-    ask(ledger, "a B c")
-    ask(ledger, "a B c D e")
-    turn = ask(ledger, "a B edited D e F g")
-    assert (turn.status, turn.undecided, set(turn.forms)) == (Status.EDITED, [6], {0, 6})
+@pytest.mark.parametrize("binds", [False, True])
+def test_an_edit_by_the_client_costs_what_stood_there(ledger: Conversations, binds: bool) -> None:
+    before = {}
+    for words in ("a", "a B c", "a B c D e"):
+        before = ask(ledger, words).forms
+    turn = ask(ledger, "a B edited D e F g", binds_after=lambda _: binds)
+    assert turn.status is Status.EDITED
+    assert turn.undecided == ([6] if binds else [2, 6])
+    assert {i: turn.forms[i] for i in (0, 4)} == {i: before[i] for i in (0, 4)}
+    later = ask(ledger, "a B edited D e F g H i", binds_after=lambda _: binds)
+    assert (later.status, later.undecided) == (Status.CONTINUED, [8])
+    assert set(later.forms) == ({0, 4, 6, 8} if binds else {0, 2, 4, 6, 8})
 
 
 def test_interleaved_agents_share_their_start_only(ledger: Conversations) -> None:

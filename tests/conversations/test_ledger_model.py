@@ -86,7 +86,7 @@ class Model(RuleBasedStateMachine):
                 scope=b"s",
                 digests=[digest(word.encode()) for word in words],
                 by_model=[by_model(word) for word in words],
-                thinks_after=lambda _: thinks,
+                binds_after=lambda _: thinks,
             ),
         )
 

@@ -8,7 +8,7 @@ import pytest
 
 from tsheadroom.aperture.digests import digest
 from tsheadroom.conversations.branches import Branch, Delivery
-from tsheadroom.conversations.forms import Edit, Form
+from tsheadroom.conversations.forms import Edit, Form, Target
 from tsheadroom.conversations.prefixes import Prefixes, Request
 from tsheadroom.conversations.recognise import (
     Status,
@@ -28,7 +28,7 @@ def request(words: str, *, cached: bool = True, thinks: bool = True) -> Request:
         digests=[digest(item.encode()) for item in items],
         by_model=[item.isupper() for item in items],
         has_prefix_cache=cached,
-        thinks_after=lambda _: thinks,
+        binds_after=lambda _: thinks,
     )
 
 
@@ -121,14 +121,48 @@ def test_a_branch_that_holds_the_answer_was_forwarded_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("thinks", "cached", "undecided"),
-    [(True, True, (6,)), (False, True, (2, 4, 6)), (True, False, (2, 4, 6))],
+    [(True, True, (6,)), (False, True, (2, 6)), (True, False, (2, 6))],
 )
 def test_the_client_edited_an_item(thinks: bool, cached: bool, undecided: tuple[int, ...]) -> None:
     known = branch("a B c D e", [1, 3, 5], forms=[0, 2, 4])
     now = request("a B edited D e F g", thinks=thinks, cached=cached)
     found = edited(now, Prefixes(now), known)
     assert (found.status, found.shared, found.undecided) == (Status.EDITED, 2, undecided)
-    assert set(found.forms) == {0}
+    assert set(found.forms) == {0, 4}  # the item behind the edit is the same
+
+
+def pointing(name: str, item: int, word: str, form_of_target: Form | None) -> Form:
+    token = form_of_target.token if form_of_target else b""
+    edits = (Edit(("content",), 0, 9, b'"x"'),)
+    return Form(name.encode().ljust(16), edits, (Target(item, digest(word.encode()), token),), 7)
+
+
+def test_behind_an_edit_a_form_stays_only_if_what_it_points_at_does() -> None:
+    known = branch("a B c D e F g H i J k", [1, 3, 5, 7, 9, 11])
+    known.forms[0] = form("f0")
+    known.forms[4] = pointing("f4", 2, "c", None)  # at what is edited
+    known.forms[6] = pointing("f6", 4, "e", known.forms[4])  # at what changes for that reason
+    known.forms[8] = pointing("f8", 0, "a", known.forms[0])
+    known.forms[10] = pointing("f10", 8, "i", known.forms[8])
+    now = request("a B edited D e F g H i J k L m", thinks=False)
+    found = edited(now, Prefixes(now), known)
+    assert {i: found.forms[i] for i in found.forms} == {i: known.forms[i] for i in (0, 8, 10)}
+    assert found.undecided == (2, 4, 6, 12)
+
+
+def test_behind_an_answer_that_is_another_one_no_form_stays() -> None:
+    """Pointers name calls, and these are now others."""
+    known = branch("a B c D e F g H i", [1, 3, 5, 7, 9], forms=[0, 2, 4, 6, 8])
+    now = request("a B edited D e OTHER g H i J k", thinks=False)
+    found = edited(now, Prefixes(now), known)
+    assert (set(found.forms), found.undecided) == ({0, 4}, (2, 6, 8, 10))
+
+
+def test_what_moved_to_another_place_is_not_the_same_item() -> None:
+    known = branch("a B c D e", [1, 3, 5], forms=[0, 2, 4])
+    now = request("a B e D c F g", thinks=False)
+    found = edited(now, Prefixes(now), known)
+    assert (set(found.forms), found.undecided) == ({0}, (2, 4, 6))
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,3 @@ def test_token_counting_is_no_turn(url: str, expected: bool) -> None:
 )
 def test_what_has_a_prefix_to_protect(anthropic: bool, body: bytes, expected: bool) -> None:
     assert caching.has_prefix_cache(body, 0, len(body), anthropic=anthropic) is expected
-
-
-def test_thinking_is_looked_for_from_a_place_on() -> None:
-    body = b'[{"type":"thinking"},{"type":"text"}]'
-    assert caching.thinks_after(body, 0, len(body))
-    assert not caching.thinks_after(body, body.index(b"text"), len(body))

@@ -94,7 +94,7 @@ def shorten_all(job: Job) -> Reply:
         for at, item in enumerate(payload["messages"])
         if not item["context"]
         for part in item["parts"]
-        if part["kind"] == "tool_result"
+        if part["kind"] == "tool_result" and OUTPUT in part["text"]
     ]
     return Reply(forms=forms, slot=0)
 

@@ -13,6 +13,7 @@ from tsheadroom.aperture import digests, slices
 from tsheadroom.aperture.metadata import Metadata, read_metadata
 from tsheadroom.aperture.post_response import PostResponse, told_from_call
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.providers import binding
 from tsheadroom.providers.shapes import Shape, shape_of
 
 # How many bytes are checked for UTF-8 in one go. The decoded text is thrown away; a small one stays
@@ -89,20 +90,29 @@ class Digests:
 
     names: list[bytes]
     canonical: dict[int, digests.Canonical]
+    unsigned: bool = False  # True if signatures were left out that may be parts of stored names
 
     @classmethod
-    def of(cls, call: HookCall) -> Digests:
-        """Hash each item once."""
-        data, starts = call.data, [start for start, _ in call.items]
+    def of(cls, call: HookCall, *, signed: bool = False) -> Digests:
+        """Hash each item once.
+
+        With `signed`, signatures that bind nothing are parts of the names, as they were up to
+        version 0.1: what such a daemon stored is found by these.
+        """
+        data, starts, key = call.data, [start for start, _ in call.items], call.shape.key
         items = [data[start:end] for start, end in call.items]
+        signatures = () if signed else binding.free_signatures(key)
         rewritten: dict[int, digests.Canonical] = {}
-        for at in digests.respelled(data, *call.conversation):
+        unsigned = False
+        for at in digests.respelled(data, *call.conversation, signatures):
             index = bisect_right(starts, at) - 1
             if index not in rewritten:
-                rewritten[index] = digests.canonical(items[index])
+                free = binding.free_signatures_of(key, items[index]) if signatures else ()
+                rewritten[index] = digests.canonical(items[index], free)
+                unsigned |= bool(free)
         for index, plain in rewritten.items():
             items[index] = plain.data
-        return cls(digests.names_of(items), rewritten)
+        return cls(digests.names_of(items), rewritten, unsigned)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ Clients move their breakpoints in every turn: `cache_control`, `prompt_cache_bre
 Converse's blocks `{"cachePoint": {...}}`. They spell a message as a string in one turn, and as a
 list of one text block in the next. None of it makes a difference to what a provider caches or a
 model reads, so it must make none to an item's name.
+
+Nor must signatures that bind nothing (`providers/binding.py`): clients replace them, and the answer
+that they stand in is the same one.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,16 +28,15 @@ _SPACE = rb"[ \t\n\r]*"
 _SPACES = frozenset((b" ", b"\t", b"\n", b"\r"))
 _FLAT = rb"\{(?:[^{}\"]|%(string)s)*+\}" % {b"string": _STRING}  # an object without objects in it
 _NAMES: dict[bytes, bytes] = {b"s": _SPACE, b"string": _STRING, b"flat": _FLAT}
-# A breakpoint that is a member, and the values that it can have.
-_MEMBERS = {
-    b'"cache_control"': re.compile(
-        rb'"cache_control"%(s)s:%(s)s(?:%(flat)s|null)' % _NAMES, re.DOTALL
-    ),
+_Members = Mapping[bytes, re.Pattern[bytes]]  # names, in quotes, and what has to follow each
+# Breakpoints that are members.
+_BREAKPOINTS: _Members = {
+    b'"cache_control"': re.compile(rb"%(s)s:%(s)s(?:%(flat)s|null)" % _NAMES, re.DOTALL),
     b'"prompt_cache_breakpoint"': re.compile(
-        rb'"prompt_cache_breakpoint"%(s)s:%(s)s(?:%(flat)s|%(string)s|true|false|null)' % _NAMES,
-        re.DOTALL,
+        rb"%(s)s:%(s)s(?:%(flat)s|%(string)s|true|false|null)" % _NAMES, re.DOTALL
     ),
 }
+_SIGNATURE = re.compile(rb"%(s)s:%(s)s(?:%(string)s|null)" % _NAMES, re.DOTALL)
 _BLOCK = b'"cachePoint"'  # a breakpoint that is a content block
 _WHOLE_BLOCK = re.compile(rb'\{%(s)s"cachePoint"%(s)s:%(s)s%(flat)s%(s)s\}' % _NAMES, re.DOTALL)
 _COMMA = re.compile(rb"%(s)s,%(s)s" % _NAMES)
@@ -79,21 +81,26 @@ class Canonical:
         return Canonical(b"".join((*kept, self.data[at:])), (*self._steps, tuple(step)))
 
 
-def canonical(item: bytes) -> Canonical:
-    """The bytes that a digest is made of: no breakpoints, and one text block as a string."""
+def canonical(item: bytes, signatures: Iterable[bytes] = ()) -> Canonical:
+    """The bytes that a digest is made of: no breakpoints, and one text block as a string.
+
+    `signatures` are JSON names of members (with quotes) that are left out, too.
+    """
     left = Canonical(item)
-    for find in _LEFT_OUT:
+    members = {**_BREAKPOINTS, **dict.fromkeys(signatures, _SIGNATURE)}
+    # In this order: without its breakpoint a list may turn out to be of one text block.
+    for find in (lambda data: _member_cuts(data, members), _block_cuts, _text_block_cuts):
         if cuts := find(left.data):
             left = left.without(cuts)
     return left
 
 
-def _member_cuts(item: bytes) -> list[Span]:
-    """Where breakpoints stand that are members, each with the comma before or after it."""
+def _member_cuts(item: bytes, members: _Members) -> list[Span]:
+    """Where such members stand, each with the comma before or after it."""
     cuts: list[Span] = []
     end = len(item)
-    for at, marker in sorted((at, m) for m in _MEMBERS for at in _found(item, m, 0, end)):
-        member = _MEMBERS[marker].match(item, at)
+    for at, name in sorted((at, n) for n in members for at in _found(item, n, 0, end)):
+        member = members[name].match(item, at + len(name))
         before = at
         while item[before - 1 : before] in _SPACES:
             before -= 1
@@ -145,18 +152,14 @@ def _text_block_cuts(item: bytes) -> list[Span]:
     return cuts
 
 
-# In this order: without its breakpoint a list may turn out to be of one text block.
-_LEFT_OUT: tuple[Callable[[bytes], list[Span]], ...] = (_member_cuts, _block_cuts, _text_block_cuts)
-
-
-def respelled(data: bytes, start: int, end: int) -> Iterator[int]:
+def respelled(data: bytes, start: int, end: int, signatures: Iterable[bytes] = ()) -> Iterator[int]:
     """Yield an offset inside each item that `canonical` changes, in no order, some perhaps twice.
 
     A few searches over the whole conversation are many times cheaper than looking into every item.
     The last one knows the two usual ways of spelling JSON. If a client uses a third one, and
     spells an item in two ways, the item is not recognised. That costs savings and nothing else.
     """
-    for marker in (*_MEMBERS, _BLOCK):
+    for marker in (*_BREAKPOINTS, _BLOCK, *signatures):
         yield from _found(data, marker, start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT

@@ -21,7 +21,8 @@ class Request:
     digests: Sequence[bytes]
     by_model: Sequence[bool]
     has_prefix_cache: bool = True  # False if nothing at the provider depends on old items
-    thinks_after: Callable[[int], bool] = lambda _: True  # is thinking at or after this item?
+    # Is there a signature at or after this item that binds what stands before it?
+    binds_after: Callable[[int], bool] = lambda _: True
 
     def __len__(self) -> int:
         return len(self.digests)

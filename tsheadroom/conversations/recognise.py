@@ -5,7 +5,7 @@
 | nothing; no answer in it / an answer in it | new / unknown | none | after the last answer |
 | all of it, asked before | repeated | all | nothing |
 | up to the last answer, which was made from our view | continued | the shared part | after it |
-| less, and a sibling explains the answer by edits | edited | the sibling's shared part | the rest |
+| less, and a sibling explains the answer by edits | edited | of what is the same | the rest |
 | less, unexplained | gap | none | after the last answer |
 
 Each row is a function without side effects. `docs/prompt-cache.md` says why the rows are as they
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tsheadroom.conversations.branches import Branch
-from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.forms import Form, stands
 from tsheadroom.conversations.prefixes import Prefixes, Request
 
 
@@ -95,17 +95,19 @@ def continued(request: Request, branch: Branch, shared: int) -> Recognised:
 def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
     """The client changed an item itself. The provider's prefix ends there, whatever we do.
 
-    What follows may be decided again, unless thinking there is still bound to what comes before.
+    Items that it left as they were keep their forms, behind the edit as well. The others that
+    follow may be decided again, unless a signature there is still bound to what comes before.
     """
     shared = branch.shared(prefixes.joined)
-    binding = request.has_prefix_cache and request.thinks_after(shared)
-    first = max(shared, request.newest_answer) if binding else shared
+    kept = _forms_left(branch, request, shared)
+    bound = request.has_prefix_cache and request.binds_after(shared)
+    first = max(shared, request.newest_answer) if bound else shared
     return Recognised(
         Status.EDITED,
         branch,
         shared,
-        _forms_within(branch, shared),
-        _after(request, first),
+        kept,
+        tuple(index for index in _after(request, first) if index not in kept),
         shared,
     )
 
@@ -149,6 +151,28 @@ def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) 
 
 def _forms_within(branch: Branch, length: int) -> dict[int, Form]:
     return {i: form for i, form in branch.forms.items() if i < length}
+
+
+def _forms_left(branch: Branch, request: Request, shared: int) -> dict[int, Form]:
+    """The forms of the shared part, and of all later items that are the same and can keep theirs.
+
+    A form behind the edit is given up if it points at something that is no longer what it was, and
+    behind an answer that is another one: the calls in it may be the ones that a pointer names now.
+    """
+
+    def same(index: int) -> bool:
+        return branch.holds(index, request.digests[index])
+
+    end = shared
+    while end < len(request) and (same(end) or not request.by_model[end]):
+        end += 1
+    forms = {i: form for i, form in branch.forms.items() if i < shared or (i < end and same(i))}
+    behind = sorted(index for index in forms if index >= shared)
+    while lost := [i for i in behind if not stands(forms[i], request.digests, forms)]:
+        for index in lost:
+            del forms[index]
+        behind = [index for index in behind if index in forms]
+    return forms
 
 
 def _after(request: Request, first: int) -> tuple[int, ...]:

@@ -1,21 +1,11 @@
-"""Facts about providers' prompt caches and signatures, as they show in a request's bytes.
+"""Facts about providers' prompt caches, as they show in a request's bytes.
 
-Is a prefix cached? Is there thinking that binds what stands before it? Does an endpoint only look
-at a conversation? The facts are from the providers' documentation of November 2026.
-`docs/prompt-cache.md` says what follows from them.
+Is a prefix cached? Does an endpoint only look at a conversation? The facts are from the providers'
+documentation of November 2026. `docs/prompt-cache.md` says what follows from them.
 """
 
 from __future__ import annotations
 
-# Blocks whose signature covers everything before them.
-THINKING_MARKS = (
-    b'"thinking"',
-    b'"redacted_thinking"',
-    b'"reasoningContent"',
-    b'"encrypted_content"',
-    b'"thoughtSignature"',
-    b'"thought_signature"',
-)
 # With these the provider itself may delete old items. Then nothing may point at old items.
 CONTEXT_MANAGEMENT = "context_management"  # a member of the body
 COMPACTION_MARK = b'"compaction"'
@@ -54,8 +44,3 @@ def has_prefix_cache(body: bytes, start: int, end: int, *, anthropic: bool) -> b
     if not anthropic or has_breakpoints(body, start, end):
         return True
     return any(body.find(mark, start, end) >= 0 for mark in _ANTHROPIC_THINKING)
-
-
-def thinks_after(body: bytes, start: int, end: int) -> bool:
-    """True if `body[start:end]` has thinking, which may bind what stands before it."""
-    return any(body.find(mark, start, end) >= 0 for mark in THINKING_MARKS)

@@ -95,8 +95,8 @@ class _File:
 def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
     """Replace views of files that are no longer needed, if that pays. Returns how many.
 
-    It does so only where the conversation goes on as it was forwarded, and never before a thinking
-    block.
+    It does so only where the conversation goes on as it was forwarded, and never before a signature
+    that binds.
     """
     call = items.call
     if turn.status is not Status.CONTINUED or not turn.shared or call.odd:
@@ -105,7 +105,7 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
     view = _view(turn, items)
 
     def allowed(item: int) -> bool:
-        return item < recent and not turn.request.thinks_after(item)
+        return item < recent and not turn.request.binds_after(item)
 
     chosen = choose(view, terms, turn.idle_s, allowed)
     new = forms(chosen, view, items.canonical, items.names) if chosen else {}

@@ -16,7 +16,7 @@ import msgspec
 from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.prefixes import Request
-from tsheadroom.providers import caching
+from tsheadroom.providers import binding, caching
 from tsheadroom.providers.prices import price_of
 from tsheadroom.providers.vendor import KnownModel
 from tsheadroom.settings import Settings
@@ -97,9 +97,10 @@ def _left_alone(
 
 
 def _request_of(call: HookCall, digests: Digests, settings: Settings, known: KnownModel) -> Request:
-    def thinks_after(index: int) -> bool:
+    def binds_after(index: int) -> bool:
         start = call.items[index][0] if index < len(call.items) else call.conversation[1]
-        return caching.thinks_after(call.data, start, call.conversation[1])
+        end = call.conversation[1]
+        return binding.binds(call.shape.key, call.data, start, end, anthropic=known.by_anthropic)
 
     return Request(
         scope=_scope(call.shape.key, call.metadata.login_name or "", settings.mode),
@@ -108,7 +109,7 @@ def _request_of(call: HookCall, digests: Digests, settings: Settings, known: Kno
         has_prefix_cache=caching.has_prefix_cache(
             call.data, *call.body, anthropic=known.by_anthropic
         ),
-        thinks_after=thinks_after,
+        binds_after=binds_after,
     )
 
 

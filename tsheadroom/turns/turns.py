@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -45,6 +46,8 @@ T = TypeVar("T")
 # How many requests are taken apart in one pass of the event loop, at most some milliseconds each.
 # So a request that is nearly answered does not wait for all that have just come in.
 AT_ONCE = 4
+# A request whose conversation goes on from what was forwarded.
+_KNOWN = (Status.CONTINUED, Status.REPEATED)
 
 
 class Turns:
@@ -171,7 +174,7 @@ class OpenTurn:
             return await self._answer_again(called, digests, rules, entry, arrived=arrived)
         if rules.passed_by:
             return self._allow(rules.passed_by)
-        turn = await self._begin(rules.request, entry)
+        turn, digests = await self._begin_by_known_names(called, rules.request, digests, entry)
         _check_new_text(called, digests, turn)
         if not self._decided_elsewhere:
             await self._decide(Items(called, digests), turn, rules, entry)
@@ -217,6 +220,23 @@ class OpenTurn:
         _check_new_text(call, digests, turn)
         size, observe = len(self._body), rules.observe
         return (await offload(size, spliced, call, digests, turn, observe=observe)).body
+
+    async def _begin_by_known_names(
+        self, called: HookCall, request: Request, digests: Digests, entry: Entry
+    ) -> tuple[Turn, Digests]:
+        """Return the turn, and the names by which its conversation is known.
+
+        Up to version 0.1 signatures were parts of the names. A conversation that began under such a
+        daemon goes on under its old names, or its forms would be lost.
+        """
+        turn = await self._begin(request, entry)
+        if not digests.unsigned or turn.status in _KNOWN:
+            return turn, digests
+        signed = await offload(len(self._body), Digests.of, called, signed=True)
+        older = replace(request, digests=signed.names)
+        if (await self._recognise(older, Prefixes(older), entry)).status in _KNOWN:
+            return await self._begin(older, entry), signed
+        return await self._begin(request, entry), digests
 
     async def _begin(self, request: Request, entry: Entry) -> Turn:
         """Return the turn, once no other call is deciding about the same request.
