@@ -321,3 +321,36 @@ def test_many_equal_lines_are_no_trap(talk: NewTalk, line: str) -> None:
     t = talk()
     t.read("/srv/a.log", "\n".join([line] * 8_000))
     t.read("/srv/b.log", "\n".join(["other", *[line] * 7_000, "other", *[line] * 500]))
+
+
+@pytest.mark.parametrize("role", ["assistant", "user"])
+def test_nothing_points_at_what_was_compacted(talk: NewTalk, role: str) -> None:
+    forget = {"role": role, "context": role == "assistant", "parts": [{"kind": "forget"}]}
+    t = talk()
+    t.read("/srv/a.py", numbered(FILE))
+    assert pointer_lines(t.read("/srv/b.py", numbered(FILE)))
+    t.add([forget])
+    full = t.read("/srv/b.py", numbered(FILE))
+    assert not pointer_lines(full)
+    assert pointer_lines(t.read("/srv/c.py", numbered(FILE)))  # at the copy that is still seen
+
+
+def test_nothing_points_at_a_text_whose_writing_was_compacted(talk: NewTalk) -> None:
+    path, text = "/srv/app/main.py", "\n".join(FILE)
+    use = {"kind": "tool_use", "call": "w", "name": "Write",
+           "input": {"file_path": path, "content": text}}  # fmt: skip
+    done = {
+        "kind": "tool_result",
+        "slot": ["content"],
+        "call": "w",
+        "text": "Done.",
+        "error": False,
+    }
+    t = talk()
+    t.add(
+        [
+            {"role": "assistant", "context": True, "parts": [use, {"kind": "forget"}]},
+            {"role": "user", "context": False, "parts": [done]},
+        ]
+    )
+    assert not pointer_lines(t.read(path, numbered(FILE)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tsheadroom.providers import caching
@@ -41,3 +43,42 @@ def test_token_counting_is_no_turn(url: str, expected: bool) -> None:
 )
 def test_what_has_a_prefix_to_protect(anthropic: bool, body: bytes, expected: bool) -> None:
     assert caching.has_prefix_cache(body, 0, len(body), anthropic=anthropic) is expected
+
+
+THINKING = {"type": "clear_thinking_20251015", "keep": "all"}
+COMPACTION = {"type": "compaction", "compact_threshold": 200_000}
+
+
+@pytest.mark.parametrize(
+    ("managed", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"edits": None}, False),
+        ({"edits": []}, False),
+        ({"edits": [THINKING]}, False),
+        ([], False),
+        ({"edits": [THINKING, {"type": "clear_tool_uses_20250919"}]}, True),
+        ({"edits": [{"type": "compact_20260112"}]}, True),
+        ({"edits": [{"type": "something_new_20270101"}]}, True),
+        ({"edits": [THINKING], "something_new": True}, True),
+        ([COMPACTION], True),
+        ([{"type": "something_new"}], True),
+        ({"edits": [{}]}, True),
+        ({"edits": [{"type": 7}]}, True),
+        ({"edits": ["clear_thinking_20251015"]}, True),
+        ({"edits": {"type": "clear_thinking_20251015"}}, True),
+        ({"edits": "clear_thinking_20251015"}, True),
+        ("auto", True),
+        (7, True),
+    ],
+)
+def test_who_may_delete_outputs(managed: object, expected: bool) -> None:
+    assert caching.may_delete_outputs(json.dumps(managed).encode()) is expected
+
+
+@pytest.mark.parametrize(
+    "odd", [b"{", b'{"edits":["\\ud800"]}', b"[" * 9999 + b"]" * 9999, b"\xff"]
+)
+def test_what_cannot_be_read_may_delete_outputs(odd: bytes) -> None:
+    assert caching.may_delete_outputs(odd)

@@ -156,6 +156,22 @@ def test_what_a_worker_may_not_do_is_refused(proposed: Callable[[], Form]) -> No
     assert turn.held == 0  # the worker holds something else: next time it gets all of it
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_pointer_behind_a_compaction_is_refused(compacted: bool) -> None:
+    first, second = body(OUTPUT)["messages"], body(OUTPUT)["messages"]
+    use = {**USE[0], "id": "b"}
+    second[0]["content"] = (
+        [{"type": "compaction", "content": "so far"}, use] if compacted else [use]
+    )
+    second[1]["content"][0]["tool_use_id"] = "b"
+    _, question = Desk()({"messages": [*first, *second]})
+    asked(question)
+    text = '[same output as Bash "a" above]'
+    slot = ["content", 0, "content"]
+    question.accept(Reply(forms=[Form(3, edit(text, slot, pointers=[pointer()]))]))
+    assert question.refused == compacted
+
+
 def test_a_text_that_talks_about_markers_may_be_shortened() -> None:
     said = "docs: Retrieve original: hash=0123456789\n" + OUTPUT
     _, question = Desk()(body(OUTPUT, said))

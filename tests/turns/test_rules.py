@@ -94,10 +94,29 @@ def test_workers_are_told_all_that_concerns_texts() -> None:
     assert not {"mode", "holdout", "rewrite", "exclude_callers"} & set(told)
 
 
-def test_nothing_may_point_at_what_the_provider_may_delete() -> None:
-    managed = rules(body={**BODY, "context_management": {"edits": []}})
-    assert managed.for_workers["folds"] is False
-    assert rules().for_workers["folds"] is True
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, False),
+        ({"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}}, False),
+        ({"context_management": None, "compaction": None}, False),
+        ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, True),
+        ({"context_management": "?"}, True),
+        ({"compaction": {"type": "summarize"}}, True),
+    ],
+)
+def test_nothing_new_points_at_what_the_provider_may_delete(
+    asked: dict[str, Any], expected: bool
+) -> None:
+    found = rules(body={**BODY, **asked})
+    assert found.provider_may_delete is expected
+    assert found.for_workers["folds"] is not expected
+    assert rules(Settings(folds=False), {**BODY, **asked}).provider_may_delete is False
+
+
+def test_a_word_in_the_conversation_deletes_nothing() -> None:
+    said = {"messages": [{"role": "user", "content": [{"type": "text", "text": "compaction"}]}]}
+    assert rules(body=said).for_workers["folds"] is True
 
 
 def test_history_is_rewritten_only_where_a_price_is_known_and_no_thinking_bound() -> None:

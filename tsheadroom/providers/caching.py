@@ -6,10 +6,13 @@ documentation of November 2026. `docs/prompt-cache.md` says what follows from th
 
 from __future__ import annotations
 
-# With these the provider itself may delete old items. Then nothing may point at old items.
-CONTEXT_MANAGEMENT = "context_management"  # a member of the body
-COMPACTION_MARK = b'"compaction"'
+import msgspec
 
+# Members of a body that let the provider change the conversation itself.
+CONTEXT_MANAGEMENT = "context_management"
+COMPACTION = "compaction"
+# The only kind of edit in use that leaves tool outputs alone: Claude Code asks for it.
+_SPARE_OUTPUTS = "clear_thinking_"
 # Breakpoints of Anthropic (on blocks, or of the whole body), Bedrock Converse and OpenAI.
 _BREAKPOINT_MARKS = (b'"cache_control"', b'"cachePoint"', b'"prompt_cache_breakpoint"')
 _HOUR_MARK = b'"1h"'
@@ -17,6 +20,30 @@ _ANTHROPIC_THINKING = (b'"thinking"', b'"redacted_thinking"', b'"reasoningConten
 # How the paths end of provider endpoints that look at a conversation without continuing it:
 # Anthropic's, Gemini's, that of Vertex and Bedrock, and OpenAI's.
 _ENDS_OF_NO_TURN = ("count_tokens", "countTokens", "count-tokens", "token-count", "input_tokens")
+
+
+def may_delete_outputs(managed: bytes) -> bool:
+    """True if a request lets its provider delete or shorten tool outputs.
+
+    `managed` is the JSON of the body's `context_management`: of Anthropic an object with `edits`,
+    of OpenAI a list. What is not understood may do anything.
+    """
+    try:
+        value = msgspec.json.decode(managed)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return True
+    if isinstance(value, dict):
+        if value.keys() - {"edits"}:
+            return True
+        value = value.get("edits")
+    if value is None:
+        return False
+    return not isinstance(value, list) or not all(map(_spares_outputs, value))
+
+
+def _spares_outputs(edit: object) -> bool:
+    kind = edit.get("type") if isinstance(edit, dict) else None
+    return isinstance(kind, str) and kind.startswith(_SPARE_OUTPUTS)
 
 
 def is_turn(url: str) -> bool:

@@ -29,6 +29,8 @@ class Event(StrEnum):
     EXCLUDED_MODEL = "excluded_model"
     EXCLUDED_CALLER = "excluded_caller"
     HOLDOUT = "holdout"
+    # The request lets the provider delete tool outputs, so no new text points at an earlier one.
+    PROVIDER_MAY_DELETE = "provider_may_delete"
 
     # What went wrong. The caller's request goes on in every case.
     OVERLOADED = "overloaded"

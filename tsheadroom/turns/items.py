@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations.forms import Form, forwarded, token_of
-from tsheadroom.providers.shapes import Part
+from tsheadroom.providers.shapes import COMPACTIONS, Part
 from tsheadroom.texts import wrappers
 
 
@@ -56,6 +58,23 @@ class Items:
         parts = self.parts(index, form)
         found = next((p for p in parts if p["kind"] == "tool_use" and p["call"] == call), None)
         return None if found is None else _inside(found["input"], way)
+
+    @cached_property
+    def first_seen(self) -> int:
+        """The first item that the model still sees; 0 if nothing was compacted.
+
+        A compaction stands for all items before it.
+        """
+        data, (start, end) = self.call.data, self.call.conversation
+        starts = [item[0] for item in self.call.items]
+        newest = 0
+        for name in COMPACTIONS:
+            at = data.rfind(b'"%b"' % name.encode(), start, end)
+            while at > start and (index := bisect_right(starts, at) - 1) > newest:
+                if any(part["kind"] == "forget" for part in self.parts(index, None)):
+                    newest = index
+                at = data.rfind(b'"%b"' % name.encode(), start, starts[index])
+        return newest
 
     def _of(self, index: int, form: Form | None) -> tuple[str, list[Part]]:
         key = (index, token_of(form))

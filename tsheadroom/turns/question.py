@@ -131,7 +131,8 @@ class Question:
             return self._outgoing(item, slot, call, proposed)
 
         def as_sent(item: int, slot: list[Any], _: str) -> str | None:
-            part = self._items.output(item, None, slot) if 0 <= item <= proposed.item else None
+            seen = self._items.first_seen <= item <= proposed.item
+            part = self._items.output(item, None, slot) if seen else None
             return None if part is None else wrappers.payload_of(part)
 
         plain = msgspec.to_builtins(edit)
@@ -142,7 +143,7 @@ class Question:
         self, item: int, slot: list[Any], call: str, proposed: messages.FormMessage
     ) -> str | None:
         """An earlier text as it goes out: what a call writes, or the payload of an output."""
-        if not 0 <= item <= proposed.item:
+        if not self._items.first_seen <= item <= proposed.item:
             return None
         # The target may be another output in the same message, whose form is only proposed yet.
         own = item == proposed.item

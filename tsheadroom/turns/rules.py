@@ -38,6 +38,7 @@ class Rules:
     observe: bool  # True if all is worked out, but nothing of it sent
     drain: bool  # True if forms are given up where the client broke the prefix itself
     rewrite: Terms | None  # None if history is not rewritten
+    provider_may_delete: bool  # True if no new pointer is made, because it could lead nowhere soon
     for_workers: Mapping[str, Any]  # settings that tell workers what to do with the items
 
     @classmethod
@@ -46,6 +47,8 @@ class Rules:
         request = _request_of(call, digests, settings, known)
         is_turn = caching.is_turn(call.metadata.url or "")
         left_alone = _left_alone(call, request, settings, is_turn=is_turn)
+        config = _for_workers(settings)
+        may_delete = config["folds"] and not left_alone and _provider_may_delete(call)
         return cls(
             request=request,
             passed_by=_passed_by(call, settings),
@@ -54,7 +57,8 @@ class Rules:
             observe=settings.mode == "observe",
             drain=settings.mode == "drain",
             rewrite=None if left_alone else _terms(call, settings, known),
-            for_workers=_for_this_call(call, settings),
+            provider_may_delete=may_delete,
+            for_workers={**config, "folds": False} if may_delete else config,
         )
 
 
@@ -150,7 +154,12 @@ def _for_workers(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in _NOT_FOR_WORKERS}
 
 
-def _for_this_call(call: HookCall, settings: Settings) -> dict[str, Any]:
-    config = _for_workers(settings)
-    managed = caching.CONTEXT_MANAGEMENT in call.members or call.has(caching.COMPACTION_MARK)
-    return {**config, "folds": False} if config["folds"] and managed else config
+def _provider_may_delete(call: HookCall) -> bool:
+    """True if the request lets the provider delete what a new pointer would lead to."""
+
+    def asked(member: str) -> bytes:
+        start, end = call.members.get(member, (0, 0))
+        return call.data[start:end] or b"null"
+
+    compacts = asked(caching.COMPACTION) != b"null"
+    return compacts or caching.may_delete_outputs(asked(caching.CONTEXT_MANAGEMENT))

@@ -281,6 +281,8 @@ class OpenTurn:
         if not rules.is_turn:
             return  # it looks at what is known, and nothing of it is kept
         self._tally.note(Event(f"turn_{turn.status}"))
+        if rules.provider_may_delete:
+            self._tally.note(Event.PROVIDER_MAY_DELETE)
         quarantined = self._turns.conversations.is_quarantined
         turn.undecided = [i for i in turn.undecided if not quarantined(turn.request.digests[i])]
         if rules.drain and turn.status is Status.EDITED:

@@ -119,6 +119,8 @@ class Conversation:
                 self._record_call(part)
             elif part["kind"] == "tool_result":
                 self._record_forwarded(part)
+            elif part["kind"] == "forget":
+                self._forget()
             else:
                 self._note_asked(item, part)
                 self._chars += len(part["text"])
@@ -175,6 +177,12 @@ class Conversation:
         if texts:
             self._pending[call.id] = texts
 
+    def _forget(self) -> None:
+        """The model does not see what stands before this place: nothing may point there."""
+        self._index = Index()
+        self._pending.clear()
+        self._folded_files.clear()
+
     def _note_asked(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
         if item.get("role") == "user" and part["kind"] == "text":
             self._asked = str(part["text"])[:ASKED_CHARS]
@@ -187,6 +195,9 @@ class Conversation:
             call = self._calls.by_id.get(part.get("call", ""))
             if call is not None:
                 return self._output(part, call, settings, result)
+        elif part["kind"] == "forget":
+            self._forget()
+            return []
         elif part["kind"] != "text":
             return []
         self._note_asked({"role": role}, part)

@@ -6,10 +6,10 @@ from collections.abc import Container
 
 from tsheadroom.providers.shapes.gemini import GEMINI
 from tsheadroom.providers.shapes.messages import MESSAGES
-from tsheadroom.providers.shapes.parts import Json, Part, Shape, Slot
+from tsheadroom.providers.shapes.parts import COMPACTIONS, Json, Part, Shape, Slot
 from tsheadroom.providers.shapes.responses import RESPONSES
 
-__all__ = ["Json", "Part", "Shape", "Slot", "shape_of"]
+__all__ = ["COMPACTIONS", "Json", "Part", "Shape", "Slot", "shape_of"]
 
 # MESSAGES is also for Bedrock Converse and OpenAI Chat: same member, and nearly the same items.
 _SHAPES: tuple[Shape, ...] = (MESSAGES, RESPONSES, GEMINI)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import msgspec
 
 from tsheadroom.providers.shapes.parts import (
+    COMPACTIONS,
     Json,
     Part,
     Result,
     Slot,
+    forget,
     strings,
     text,
     tool_result,
@@ -61,6 +63,8 @@ def _block(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
         yield from _texts_of_result((*slot, "content"), block.get("content"), result)
     elif isinstance(block.get("text"), str) and (kind in _TEXT_TYPES or kind is None):
         yield text((*slot, "text"), block["text"])
+    elif kind in COMPACTIONS:
+        yield forget()
     elif isinstance(block.get("toolUse"), dict):
         use = block["toolUse"]
         yield tool_use(use.get("toolUseId"), use.get("name"), use.get("input"))

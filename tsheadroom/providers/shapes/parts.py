@@ -9,6 +9,8 @@ from typing import Any, Protocol
 Json = Any  # a parsed JSON value; msgspec and json have no narrower type for it
 Slot = tuple[str | int, ...]  # the path of keys and indexes from an item to one of its strings
 Part = dict[str, Json]  # the functions below have its fields
+# Types of items and blocks that stand for all that came before them. Codex uses the last two, too.
+COMPACTIONS = frozenset(("compaction", "compaction_summary", "context_compaction"))
 
 
 class Shape(Protocol):
@@ -55,6 +57,11 @@ def tool_result(slot: Slot, value: str, result: Result) -> Part:
         "call": result.call,
         "error": result.error,
     }
+
+
+def forget() -> Part:
+    """Make a part that says: the model does not see what stands before it any more."""
+    return {"kind": "forget"}
 
 
 def strings(slot: Slot, value: Json) -> Iterator[tuple[Slot, str]]:

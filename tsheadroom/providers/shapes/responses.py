@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tsheadroom.providers.shapes.messages import arguments
-from tsheadroom.providers.shapes.parts import Json, Part, Result, Slot, text, tool_result, tool_use
+from tsheadroom.providers.shapes.parts import (
+    COMPACTIONS,
+    Json,
+    Part,
+    Result,
+    Slot,
+    forget,
+    text,
+    tool_result,
+    tool_use,
+)
 
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -43,6 +53,8 @@ class Responses:
         elif kind in _CALLS:
             given = arguments(item.get("arguments")) if "arguments" in item else item.get("input")
             yield tool_use(item.get("call_id"), item.get("name"), given)
+        elif kind in COMPACTIONS:
+            yield forget()
         elif kind == "local_shell_call":
             yield tool_use(item.get("call_id"), "local_shell", item.get("action"))
         elif kind in _OUTPUTS:
