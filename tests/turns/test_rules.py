@@ -76,6 +76,20 @@ def test_the_holdout_is_a_share_of_conversations_and_the_same_at_each_turn() -> 
     assert [held(number, *answer) for number in range(400)] == drawn
 
 
+def test_tools_that_stand_before_the_task_do_not_choose_the_arm_alone() -> None:
+    """Codex's code mode begins with its tools, the same in all conversations of all callers."""
+    tools = {"type": "additional_tools", "role": "developer", "tools": []}
+
+    def held(number: int, *more: dict[str, Any]) -> bool:
+        body = {"input": [tools, {"role": "user", "content": f"go {number}"}, *more]}
+        return rules(Settings(holdout=30), body).left_alone is Event.HOLDOUT
+
+    drawn = [held(number) for number in range(400)]
+    assert 70 < sum(drawn) < 170
+    answer = {"type": "custom_tool_call", "call_id": "c", "name": "exec", "input": "x"}
+    assert [held(number, answer) for number in range(400)] == drawn
+
+
 def test_callers_shapes_and_what_was_never_sent_share_nothing() -> None:
     scopes = {
         rules().request.scope,

@@ -451,3 +451,28 @@ async def test_a_count_says_nothing_of_an_answers_end(taken: bool) -> None:
     await end(conversation(1), arrived=taken)
     await end(counted(1), arrived=not taken)
     assert await desk(2) == ["short" if taken else "as it was", "short"]
+
+
+async def test_tools_that_are_added_in_mid_session_are_no_answer() -> None:
+    """Codex sends its tools again when they have changed, after outputs that are new."""
+    tools = {"type": "additional_tools", "role": "developer", "tools": []}
+    asked = {"type": "custom_tool_call", "name": "exec", "input": "x"}
+    told = {"type": "custom_tool_call_output", "output": OUTPUT}
+    ledger = Conversations(directory=None)
+    ledger.open()
+
+    def script(job: Job) -> Reply:
+        payload = json.loads(job.payload)
+        new = [at for at, item in enumerate(payload["messages"]) if not item["context"]]
+        outputs = [at for at in new if payload["messages"][at]["role"] == "tool"]
+        edits = [Edit(["output"], "short")]
+        return Reply(forms=[Form(payload["base"] + at, edits, 9) for at in outputs], slot=0)
+
+    turns = Turns(ledger, Workers(script), deadline=60.0)
+    items: list[Body] = [tools, {"role": "user", "content": "go"}]
+    for n in range(4):
+        answer, figures = await answered(turns, call({"input": items}))
+        got = json.loads(answer).get("request_body", {"input": items})["input"]
+        assert [i["output"] for i in got if "output" in i] == ["short"] * n
+        assert figures.events[Event.TURN_CONTINUED if n else Event.TURN_NEW] == 1
+        items += [{**asked, "call_id": f"c{n}"}, {**told, "call_id": f"c{n}"}, tools]

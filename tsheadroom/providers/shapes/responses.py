@@ -19,6 +19,19 @@ from tsheadroom.providers.shapes.parts import (
 
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
+_NOT_THE_MODEL = frozenset({"system", "developer", "user"})
+# Items that clients make, beside messages and the outputs of tools.
+_BY_CLIENT = frozenset(
+    {
+        "additional_tools",
+        "agent_message",
+        "compaction_trigger",
+        "configuration_update",
+        "item_reference",
+        "mcp_approval_response",
+    }
+)
+_BY_PROVIDER = frozenset({"program_output"})  # outputs of what ran at the provider
 
 
 class Responses:
@@ -27,21 +40,29 @@ class Responses:
     key = "input"
 
     def by_model(self, role: str, kind: str) -> bool:
-        """True for the assistant's messages, calls and reasoning; not for outputs of tools."""
+        """True for the assistant's messages, calls and reasoning; not for outputs of tools.
+
+        A kind that is not known is the model's: a provider adds kinds of answers more often than
+        a client adds kinds of requests.
+        """
+        if role in _NOT_THE_MODEL:
+            return False
         if kind in ("", "message"):
             return role == "assistant"
-        return kind not in _OUTPUTS and not kind.endswith("_output") and kind != "item_reference"
+        if kind in _BY_CLIENT:
+            return False
+        return not kind.endswith("_output") or kind in _BY_PROVIDER
 
     def role(self, item: Json) -> str:
         """The item's role: tool for outputs, assistant for calls and reasoning."""
         if not isinstance(item, dict):
             return "user"
-        kind, role = item.get("type"), item.get("role")
+        kind, role = str(item.get("type") or ""), str(item.get("role") or "")
         if kind in _OUTPUTS:
             return "tool"
         if role in ("system", "developer"):
             return "system"
-        return "assistant" if self.by_model(str(role or ""), str(kind or "")) else "user"
+        return "assistant" if self.by_model(role, kind) else "user"
 
     def parts(self, item: Json) -> Iterator[Part]:
         """Yield texts, calls with their arguments, and outputs."""
