@@ -354,3 +354,22 @@ def test_nothing_points_at_a_text_whose_writing_was_compacted(talk: NewTalk) -> 
         ]
     )
     assert not pointer_lines(t.read(path, numbered(FILE)))
+
+
+def test_an_output_of_several_texts_is_pointed_at_as_one(talk: NewTalk) -> None:
+    text = "\n".join(FILE)
+    first, second = ["output", 1, "text"], ["output", 2, "text"]
+    pieces = [[first, 10], [second, len(text) - 11]]
+    t = talk()
+
+    def add(path: str) -> int:
+        """How many forms a reading gets whose output is of two texts."""
+        use = {"kind": "tool_use", "call": path, "name": "Read", "input": {"file_path": path}}
+        done = {"kind": "tool_result", "slot": first, "call": path, "text": text, "error": False}
+        asked = {"role": "assistant", "context": True, "parts": [use]}
+        told = {"role": "user", "context": False, "parts": [{**done, "pieces": pieces}]}
+        return len(t.add([asked, told]).forms)
+
+    assert add("/srv/a.py") == 0
+    assert t.read("/srv/c.py", text) == "[same output as Read a.py above]"
+    assert add("/srv/b.py") == 0  # where in it a pointer would stand is not known yet

@@ -126,14 +126,22 @@ def test_the_texts_of_an_output_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "header"),
+    ("text", "header", "failed"),
     [
-        ("Script completed\nWall time 0.1 seconds\nOutput:\n", True),
-        ("Script failed\nWall time 2.0 seconds\nOutput:\n", True),
-        ("Script completed\nWall time 0.1 seconds\nOutput:\nmore", False),
-        ("Script kiddies\nOutput:\n", False),
-        ("", False),
+        ("Script completed\nWall time 0.1 seconds\nOutput:\n", True, False),
+        ("Script completed\nWall time 12 seconds\nOutput:", True, False),
+        ("Script completed\nOutput:\n", True, False),
+        ("Script failed\nWall time 0.1 seconds\nOutput:\n", True, True),
+        ("Script terminated\nWall time 0.1 seconds\nOutput:\n", True, False),
+        ("Script running with cell ID 66\nWall time 10.0 seconds\nOutput:\n", True, False),
+        ("Script completed\nWall time 0.1 seconds\nOutput:\nx", False, False),
+        ("Script completed\n", False, False),
+        ("Script running with cell ID \nOutput:\n", False, False),
+        ("Wall time 0.1 seconds\nOutput:\n", False, False),
+        ("script completed\nOutput:\n", False, False),
+        ("", False, False),
     ],
 )
-def test_the_header_of_a_script_is_known(text: str, header: bool) -> None:
+def test_the_header_of_a_script(text: str, header: bool, failed: bool) -> None:
     assert wrappers.is_header(text) is header
+    assert wrappers.says_failed(text) is failed

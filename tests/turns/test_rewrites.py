@@ -125,6 +125,15 @@ def test_a_copy_that_went_out_shortened_is_none() -> None:
     assert found(View(whole.sent, shorter, whole.tokens, {})) == [2]
 
 
+@pytest.mark.parametrize("item", [2, 4])
+def test_an_output_of_several_texts_is_neither_view_nor_copy(item: int) -> None:
+    """A notice takes the place of one text, and the others would still stand there."""
+    seen = view(read(OLD), read(NEW))
+    part = seen.forwarded[item][0]
+    part["pieces"] = [[part["slot"], 10], [("content", 0, "more"), len(part["text"]) - 11]]
+    assert found(seen) == []
+
+
 def test_the_notice_is_short_and_names_the_file() -> None:
     stale = plan.superseded(view(read(OLD), read(NEW)), lossy=False)[0]
     assert "a.py" in stale.notice
@@ -324,6 +333,26 @@ async def test_never_before_a_thinking_block(block: Body) -> None:
     assert await rewritten(0)  # the block stands before the view
     assert not await rewritten(1)
     assert not await rewritten(2)
+
+
+async def test_what_the_model_made_is_never_rewritten() -> None:
+    """A call over MCP holds its output, and the provider has made both."""
+
+    def asked(n: int, text: str) -> Body:
+        path = json.dumps({"path": "a.py"})
+        return {"type": "mcp_call", "id": f"m{n}", "name": "read_file", "arguments": path,
+                "server_label": "files", "output": text}  # fmt: skip
+
+    ledger = Conversations(directory=None)
+    ledger.open()
+    turns = Turns(ledger, NoForms(), deadline=60.0)
+    items: list[Body] = [{"role": "user", "content": "go"}]
+    for n, text in enumerate((OLD, NEW, NEW, NEW)):
+        sent = call({"input": items}, provider="openai", model="gpt-5.5")
+        answer, _ = await answered(turns, sent, ON)
+        assert json.loads(answer) == {"action": "allow"}
+        items += [asked(n, text), {"role": "assistant", "content": "so"}]
+        items += [{"role": "user", "content": "and now?"}]
 
 
 async def test_cold_waits_for_the_cache_to_expire() -> None:

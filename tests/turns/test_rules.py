@@ -64,6 +64,22 @@ def test_why_nothing_new_is_decided(
     assert found.rewrite is None
 
 
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"previous_response_id": "resp_1"}, Event.HISTORY_ELSEWHERE),
+        ({"conversation": {"id": "conv_1"}}, Event.HISTORY_ELSEWHERE),
+        ({"previous_response_id": None, "conversation": None}, None),
+        ({"previous_response_id": ""}, None),
+    ],
+)
+def test_what_stands_behind_items_that_are_elsewhere_is_left_alone(
+    named: dict[str, Any], expected: Event | None
+) -> None:
+    found = rules(body={"input": [{"role": "user", "content": "go"}], **named})
+    assert (found.passed_by, found.left_alone) == (None, expected)
+
+
 def test_the_holdout_is_a_share_of_conversations_and_the_same_at_each_turn() -> None:
     answer = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "more"}]
 

@@ -476,3 +476,45 @@ async def test_tools_that_are_added_in_mid_session_are_no_answer() -> None:
         assert [i["output"] for i in got if "output" in i] == ["short"] * n
         assert figures.events[Event.TURN_CONTINUED if n else Event.TURN_NEW] == 1
         items += [{**asked, "call_id": f"c{n}"}, {**told, "call_id": f"c{n}"}, tools]
+
+
+async def test_a_conversation_that_the_provider_keeps_is_left_alone_and_breaks_no_other() -> None:
+    """A client may send what is new alone, and the whole again when the provider has lost it."""
+    ledger = Conversations(directory=None)
+    ledger.open()
+
+    def script(job: Job) -> Reply:
+        payload = json.loads(job.payload)
+        index = payload["base"] + len(payload["messages"]) - 1
+        return Reply(forms=[Form(index, [Edit(["output"], "short")], 9)], slot=0)
+
+    turns = Turns(ledger, Workers(script), deadline=60.0)
+
+    async def outputs(*items: Body, **more: object) -> tuple[list[str], str]:
+        body = {"input": list(items), **more}
+        sent = call(body, provider="openai", model="gpt-5.5")
+        answer, figures = await answered(turns, sent)
+        got = json.loads(answer).get("request_body", body)
+        assert list(got) == list(body)
+        status = next(event for event in figures.events if event.startswith("turn_"))
+        return [item["output"] for item in got["input"] if "output" in item], status
+
+    def step(n: int) -> list[Body]:
+        of = {"call_id": f"c{n}"}
+        return [
+            {"type": "function_call", "name": "Bash", "arguments": "{}", **of},
+            {"type": "function_call_output", "output": f"{n}{OUTPUT}", **of},
+        ]
+
+    go: Body = {"role": "user", "content": "go"}
+    said = [f"{n}{OUTPUT}" for n in range(3)]
+    assert await outputs(go) == ([], Event.TURN_NEW)
+    for status in (Event.TURN_NEW, Event.TURN_REPEATED):
+        alone = await outputs(step(0)[1], previous_response_id="resp_1")
+        assert alone == ([said[0]], status)
+    assert (await outputs(*step(1), conversation={"id": "conv_1"}))[0] == [said[1]]
+    # What went out alone went out as it was, and so it stays when all is sent at once.
+    whole = await outputs(go, *step(0), *step(1), *step(2))
+    assert whole == ([*said[:2], "short"], Event.TURN_GAP)
+    whole = await outputs(go, *step(0), *step(1), *step(2), *step(3))
+    assert whole == ([*said[:2], "short", "short"], Event.TURN_CONTINUED)

@@ -76,9 +76,10 @@ class HookCall:
         start, end = self.items[index]
         return self.data[start:end]
 
-    def has(self, name: bytes) -> bool:
-        """True if the JSON string `name` (with quotes) is anywhere in the body, as key or value."""
-        return self.data.find(name, self.body[0], self.body[1]) >= 0
+    def member(self, name: str) -> bytes:
+        """The JSON of a member of the body; null if it is missing."""
+        start, end = self.members.get(name, (0, 0))
+        return self.data[start:end] or b"null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +201,7 @@ def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[
 
 
 def _string(call: HookCall, name: str) -> str:
-    span = call.members.get(name)
-    if span is None:
-        return ""
     try:
-        return _MODEL.decode(call.data[span[0] : span[1]])
+        return _MODEL.decode(call.member(name))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""

@@ -11,7 +11,7 @@ import msgspec
 from tsheadroom.aperture import slices as split
 from tsheadroom.aperture.digests import Canonical
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.providers.shapes import Slot
+from tsheadroom.providers.shapes.parts import Slot
 
 # Markers that only Headroom's retrieval tool can resolve. A hook cannot offer that tool.
 _DANGLING = re.compile(r"<<ccr:|Retrieve (?:more|original)\b|headroom_retrieve|hash=[0-9a-f]{8,}")

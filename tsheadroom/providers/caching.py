@@ -11,6 +11,8 @@ import msgspec
 # Members of a body that let the provider change the conversation itself.
 CONTEXT_MANAGEMENT = "context_management"
 COMPACTION = "compaction"
+# Members that name what stands before the items of a request: OpenAI keeps it.
+EARLIER_ITEMS_ELSEWHERE = ("previous_response_id", "conversation")
 # The only kind of edit in use that leaves tool outputs alone: Claude Code asks for it.
 _SPARE_OUTPUTS = "clear_thinking_"
 # Breakpoints of Anthropic (on blocks, or of the whole body), Bedrock Converse and OpenAI.

@@ -28,6 +28,8 @@ class Event(StrEnum):
     MODE_DRAIN = "mode_drain"
     EXCLUDED_MODEL = "excluded_model"
     EXCLUDED_CALLER = "excluded_caller"
+    # The provider keeps what stands before, so nobody can tell what the new items answer.
+    HISTORY_ELSEWHERE = "history_elsewhere"
     HOLDOUT = "holdout"
     # The request lets the provider delete tool outputs, so no new text points at an earlier one.
     PROVIDER_MAY_DELETE = "provider_may_delete"

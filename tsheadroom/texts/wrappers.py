@@ -25,9 +25,11 @@ MAX_DEPTH = 3  # wrappers inside of each other: a marked context, a command's re
 MAX_JSON_CHARS = 1_000_000  # above, finding out whether it is JSON costs more than a turn may take
 
 # The first text of an output of Codex's code mode.
-_SCRIPT_HEADER = re.compile(
-    r"Script (?:completed|failed|running)[^\n]{0,200}\n(?:[^\n]{0,200}\n){0,3}Output:\n?"
+_SCRIPT = re.compile(
+    r"(?:Script (?:completed|failed|terminated)|Script running with cell ID \S{1,256})\n"
+    r"(?:Wall time \d{1,12}(?:\.\d{1,12})? seconds\n)?Output:\n?"
 )
+_FAILED = "Script failed\n"
 
 # The lines of Codex's header above an output.
 _CODEX = re.compile(
@@ -99,8 +101,16 @@ def joined(texts: Iterable[str]) -> str:
 
 
 def is_header(text: str) -> bool:
-    """True for the text that Codex's code mode puts before what a script printed."""
-    return _SCRIPT_HEADER.fullmatch(text) is not None
+    """True for the text that Codex's code mode puts before what a script printed.
+
+    It says how the script ended, and how long it took.
+    """
+    return text.startswith("Script ") and _SCRIPT.fullmatch(text) is not None
+
+
+def says_failed(header: str) -> bool:
+    """True if such a header says that the script failed."""
+    return header.startswith(_FAILED)
 
 
 def _opened(text: str, depth: int) -> Wrapped | None:

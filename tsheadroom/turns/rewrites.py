@@ -105,7 +105,7 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
     view = _view(turn, items)
 
     def allowed(item: int) -> bool:
-        return item < recent and not turn.request.binds_after(item)
+        return item < recent and not call.by_model[item] and not turn.request.binds_after(item)
 
     chosen = choose(view, terms, turn.idle_s, allowed)
     new = forms(chosen, view, items.canonical, items.names) if chosen else {}
@@ -241,7 +241,7 @@ def _files(view: View) -> dict[str, _File]:
                 files[path].edits.append(item)
             elif tools.writes_whole_file(inputs):
                 files[path].copies.append(at)
-            elif tools.reads_file(tool):
+            elif tools.reads_file(tool) and "pieces" not in part:
                 files[path].views.append((item, slot, part["text"]))
                 if _is_whole(part["text"], texts.get(slot, ""), inputs):
                     files[path].copies.append(item)

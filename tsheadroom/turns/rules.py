@@ -25,6 +25,7 @@ from tsheadroom.turns.rewrites import Terms
 
 # These settings say when to compress. All others say how, and go to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
+_NO_VALUE = (b"null", b'""')
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ def _left_alone(
         return Event.EXCLUDED_MODEL
     if (call.metadata.login_name or "") in settings.exclude_callers:
         return Event.EXCLUDED_CALLER
+    if any(call.member(name) not in _NO_VALUE for name in caching.EARLIER_ITEMS_ELSEWHERE):
+        return Event.HISTORY_ELSEWHERE
     return Event.HOLDOUT if in_holdout(request, settings.holdout) else None
 
 
@@ -156,10 +159,5 @@ def _for_workers(settings: Settings) -> dict[str, Any]:
 
 def _provider_may_delete(call: HookCall) -> bool:
     """True if the request lets the provider delete what a new pointer would lead to."""
-
-    def asked(member: str) -> bytes:
-        start, end = call.members.get(member, (0, 0))
-        return call.data[start:end] or b"null"
-
-    compacts = asked(caching.COMPACTION) != b"null"
-    return compacts or caching.may_delete_outputs(asked(caching.CONTEXT_MANAGEMENT))
+    managed = call.member(caching.CONTEXT_MANAGEMENT)
+    return call.member(caching.COMPACTION) != b"null" or caching.may_delete_outputs(managed)

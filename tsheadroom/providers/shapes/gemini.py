@@ -8,9 +8,9 @@ from tsheadroom.providers.shapes.parts import (
     Json,
     Part,
     Result,
+    output,
     strings,
     text,
-    tool_result,
     tool_use,
 )
 
@@ -31,20 +31,27 @@ class Gemini:
         return {"model": "assistant", "function": "tool"}.get(str(role), "user")
 
     def parts(self, item: Json) -> Iterator[Part]:
-        """Yield texts, function calls, and each string inside a function's response."""
+        """Yield texts, function calls, and functions' responses with all strings in them."""
         parts = item.get("parts") if isinstance(item, dict) else None
         for index, part in enumerate(parts if isinstance(parts, list) else []):
             if not isinstance(part, dict) or part.get("thought"):
                 continue
             if isinstance(part.get("text"), str):
                 yield text(("parts", index, "text"), part["text"])
-            call, response = part.get("functionCall"), part.get("functionResponse")
+            call, _ = _member(part, "functionCall", "function_call")
+            response, name = _member(part, "functionResponse", "function_response")
             if isinstance(call, dict):
                 yield tool_use(_id(call), call.get("name"), call.get("args"))
             if isinstance(response, dict):
-                where = ("parts", index, "functionResponse", "response")
-                for slot, value in strings(where, response.get("response")):
-                    yield tool_result(slot, value, Result(_id(response)))
+                where = ("parts", index, name, "response")
+                told = response.get("response")
+                failed = isinstance(told, dict) and bool(told.get("error"))
+                yield from output(strings(where, told), Result(_id(response), failed))
+
+
+def _member(part: dict[str, Json], *names: str) -> tuple[Json, str]:
+    """The first of these members, and its name. The API takes both ways of spelling them."""
+    return next(((part[name], name) for name in names if name in part), (None, ""))
 
 
 def _id(part: dict[str, Json]) -> str:

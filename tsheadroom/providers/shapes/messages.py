@@ -13,9 +13,10 @@ from tsheadroom.providers.shapes.parts import (
     Result,
     Slot,
     forget,
+    output,
     strings,
     text,
-    tool_result,
+    texts,
     tool_use,
 )
 
@@ -44,7 +45,7 @@ class Messages:
         content = item.get("content")
         if item.get("role") in ("tool", "function"):
             call = item.get("tool_call_id") or item.get("name") or ""
-            yield from _texts_of_result(("content",), content, Result(str(call)))
+            yield from output(texts(("content",), content), Result(str(call)))
         elif isinstance(content, str):
             yield text(("content",), content)
         elif isinstance(content, list):
@@ -56,11 +57,13 @@ class Messages:
 
 def _block(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
     kind = block.get("type")
+    if not isinstance(kind, str | None):
+        return
     if kind == "tool_use":
         yield tool_use(block.get("id"), block.get("name"), block.get("input"))
     elif kind == "tool_result":
         result = Result(str(block.get("tool_use_id")), bool(block.get("is_error")))
-        yield from _texts_of_result((*slot, "content"), block.get("content"), result)
+        yield from output(texts((*slot, "content"), block.get("content")), result)
     elif isinstance(block.get("text"), str) and (kind in _TEXT_TYPES or kind is None):
         yield text((*slot, "text"), block["text"])
     elif kind in COMPACTIONS:
@@ -69,28 +72,17 @@ def _block(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
         use = block["toolUse"]
         yield tool_use(use.get("toolUseId"), use.get("name"), use.get("input"))
     elif isinstance(block.get("toolResult"), dict):
-        yield from _converse_result((*slot, "toolResult"), block["toolResult"])
+        result = block["toolResult"]
+        status = Result(str(result.get("toolUseId")), result.get("status") == "error")
+        yield from output(_converse_texts((*slot, "toolResult", "content"), result), status)
 
 
-def _texts_of_result(slot: Slot, content: Json, result: Result) -> Iterator[Part]:
-    if isinstance(content, str):
-        yield tool_result(slot, content, result)
-    elif isinstance(content, list):
-        for index, block in enumerate(content):
-            if isinstance(block, dict) and isinstance(block.get("text"), str):
-                yield tool_result((*slot, index, "text"), block["text"], result)
-
-
-def _converse_result(slot: Slot, block: dict[str, Json]) -> Iterator[Part]:
-    result = Result(str(block.get("toolUseId")), block.get("status") == "error")
-    content = block.get("content")
-    for index, inner in enumerate(content if isinstance(content, list) else []):
-        if isinstance(inner, dict):
-            where = (*slot, "content", index)
-            for path, value in strings(
-                where, {k: inner[k] for k in ("text", "json") if k in inner}
-            ):
-                yield tool_result(path, value, result)
+def _converse_texts(slot: Slot, result: dict[str, Json]) -> Iterator[tuple[Slot, str]]:
+    content = result.get("content")
+    for index, block in enumerate(content if isinstance(content, list) else []):
+        if isinstance(block, dict):
+            said = {name: block[name] for name in ("text", "json") if name in block}
+            yield from strings((*slot, index), said)
 
 
 def _openai_calls(calls: Json) -> Iterator[Part]:

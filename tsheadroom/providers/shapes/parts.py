@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,20 +48,41 @@ def tool_use(call: Json, name: Json, arguments: Json) -> Part:
     return {"kind": "tool_use", "call": str(call), "name": str(name), "input": arguments}
 
 
-def tool_result(slot: Slot, value: str, result: Result) -> Part:
-    """Make a part of a tool's output."""
-    return {
+def output(texts: Iterable[tuple[Slot, str]], result: Result) -> Iterator[Part]:
+    """Yield the part of a tool's output, which is one however many texts it is made of.
+
+    `texts` are where they stand and what they say. Several are joined by newlines; "pieces" then
+    has the place of each and its length in characters. There is no part if there is no text.
+    """
+    found = list(texts)
+    pieces = [(slot, value) for slot, value in found if value] or found[:1]
+    if not pieces:
+        return
+    part = {
         "kind": "tool_result",
-        "slot": slot,
-        "text": value,
+        "slot": pieces[0][0],
+        "text": "\n".join(value for _, value in pieces),
         "call": result.call,
         "error": result.error,
     }
+    if len(pieces) > 1:
+        part["pieces"] = [[slot, len(value)] for slot, value in pieces]
+    yield part
 
 
 def forget() -> Part:
     """Make a part that says: the model does not see what stands before it any more."""
     return {"kind": "forget"}
+
+
+def texts(slot: Slot, content: Json) -> Iterator[tuple[Slot, str]]:
+    """Yield the text of a content that is a string, or each text of a list of parts."""
+    if isinstance(content, str):
+        yield slot, content
+    elif isinstance(content, list):
+        for index, part in enumerate(content):
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                yield (*slot, index, "text"), part["text"]
 
 
 def strings(slot: Slot, value: Json) -> Iterator[tuple[Slot, str]]:

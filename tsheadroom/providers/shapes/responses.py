@@ -12,12 +12,22 @@ from tsheadroom.providers.shapes.parts import (
     Result,
     Slot,
     forget,
+    output,
     text,
-    tool_result,
+    texts,
     tool_use,
 )
+from tsheadroom.texts import wrappers
 
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
+_OUTPUTS = frozenset(
+    {
+        "apply_patch_call_output",
+        "custom_tool_call_output",
+        "function_call_output",
+        "local_shell_call_output",
+        "shell_call_output",
+    }
+)
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _NOT_THE_MODEL = frozenset({"system", "developer", "user"})
 # Items that clients make, beside messages and the outputs of tools.
@@ -69,29 +79,83 @@ class Responses:
         if not isinstance(item, dict):
             return
         kind = item.get("type") or "message"
+        if not isinstance(kind, str):
+            return
         if kind == "message":
-            yield from (text(slot, value) for slot, value in _texts(("content",), item))
-        elif kind in _CALLS:
-            given = arguments(item.get("arguments")) if "arguments" in item else item.get("input")
-            yield tool_use(item.get("call_id"), item.get("name"), given)
+            yield from (
+                text(slot, value) for slot, value in texts(("content",), item.get("content"))
+            )
+        elif kind in _OUTPUTS:
+            yield from _output(kind, item)
         elif kind in COMPACTIONS:
             yield forget()
-        elif kind == "local_shell_call":
-            yield tool_use(item.get("call_id"), "local_shell", item.get("action"))
-        elif kind in _OUTPUTS:
-            result = Result(str(item.get("call_id")))
-            for slot, value in _texts(("output",), item):
-                yield tool_result(slot, value, result)
+        else:
+            yield from _call(kind, item)
 
 
-def _texts(slot: Slot, item: dict[str, Json]) -> Iterator[tuple[Slot, str]]:
-    value = item.get(str(slot[-1]))
-    if isinstance(value, str):
-        yield slot, value
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield (*slot, index, "text"), part["text"]
+def _call(kind: str, item: dict[str, Json]) -> Iterator[Part]:
+    call = item.get("call_id")
+    if kind in _CALLS:
+        given = arguments(item.get("arguments")) if "arguments" in item else item.get("input")
+        yield tool_use(call, item.get("name"), given)
+    elif kind == "local_shell_call":
+        yield tool_use(call or item.get("id"), "local_shell", item.get("action"))
+    elif kind == "shell_call":
+        yield tool_use(call, "shell", _command(item.get("action")))
+    elif kind == "apply_patch_call":
+        yield tool_use(call, "apply_patch", item.get("operation"))
+    elif kind == "mcp_call":  # the provider made the call, and its output stands in the same item
+        yield tool_use(item.get("id"), item.get("name"), arguments(item.get("arguments")))
+        failed = bool(item.get("error")) or item.get("status") == "failed"
+        yield from output(
+            texts(("output",), item.get("output")), Result(str(item.get("id")), failed)
+        )
+
+
+def _command(action: Json) -> Json:
+    """The input of a shell call, its commands as the one command line that they come to."""
+    commands = action.get("commands") if isinstance(action, dict) else None
+    if not isinstance(commands, list) or not all(isinstance(line, str) for line in commands):
+        return action
+    return {"command": "\n".join(commands)}
+
+
+def _output(kind: str, item: dict[str, Json]) -> Iterator[Part]:
+    call = str(item.get("call_id") or item.get("id") or "")
+    if kind == "shell_call_output":
+        yield from output(_streams(item), Result(call, _shell_failed(item)))
+        return
+    said = list(texts(("output",), item.get("output")))
+    failed = item.get("status") == "failed"
+    if len(said) > 1 and wrappers.is_header(said[0][1]):
+        _, header = said.pop(0)
+        failed |= wrappers.says_failed(header)
+    yield from output(said, Result(call, failed))
+
+
+def _streams(item: dict[str, Json]) -> Iterator[tuple[Slot, str]]:
+    """What the commands of a shell call printed."""
+    for index, chunk in _chunks(item):
+        for name in ("stdout", "stderr"):
+            if isinstance(chunk.get(name), str):
+                yield ("output", index, name), chunk[name]
+
+
+def _shell_failed(item: dict[str, Json]) -> bool:
+    """True if one of the commands was given up or ended with another code than 0."""
+    outcomes = (chunk.get("outcome") for _, chunk in _chunks(item))
+    return any(
+        outcome.get("type") == "timeout" or bool(outcome.get("exit_code"))
+        for outcome in outcomes
+        if isinstance(outcome, dict)
+    )
+
+
+def _chunks(item: dict[str, Json]) -> Iterator[tuple[int, dict[str, Json]]]:
+    chunks = item.get("output")
+    for index, chunk in enumerate(chunks if isinstance(chunks, list) else []):
+        if isinstance(chunk, dict):
+            yield index, chunk
 
 
 RESPONSES = Responses()
