@@ -64,10 +64,8 @@ class Talk:
         self.last = self.conversation.compress(items, "claude-sonnet-4-5", self.config | config)
         assert items == before, "the input is not ours to change"
         for form in self.last.forms:
-            index = start + form["item"]
             for edit in form["edits"]:
-                part = self._part(index, edit["slot"])
-                self._check(index, edit, str(part["text"]))
+                self._take(start + form["item"], edit)
         return self.last
 
     def read(self, path: str, text: str, **config: Any) -> str:
@@ -80,12 +78,6 @@ class Talk:
         said = "It failed." if error else f"File created at {path}"
         self.turn("Write", {"file_path": path, "content": text}, said, error=error)
 
-    def _part(self, index: int, slot: list[Any]) -> dict[str, Any]:
-        found: dict[str, Any] = next(
-            part for part in self.sent[index]["parts"] if part.get("slot") == slot
-        )
-        return found
-
     def lookup(self, item: int, slot: list[Any], call: str) -> str | None:
         """An earlier text as it goes out, as the daemon finds it."""
         return _text_of(self.sent[item], slot, call)
@@ -94,21 +86,37 @@ class Talk:
         """The same text as the client sent it."""
         return _text_of(self.items[item], slot, call)
 
-    def _check(self, index: int, edit: dict[str, Any], original: str) -> None:
+    def _take(self, index: int, edit: dict[str, Any]) -> None:
         """Every form in every test: smaller, verified, and undone from what was sent alone."""
+        part, original = self._replace(index, edit)
         assert len(edit["text"]) < len(original)
         assert pointers.verify(edit, original, self.lookup, self.as_sent)
-        part = self._part(index, edit["slot"])
-        part["text"] = edit["text"]
         names = set(edit["transforms"])
         if part["kind"] == "tool_result" and names <= EXACT | {"terminal", "json"}:
             restored = pointers.expand(self.sent, index, part["call"], edit["transforms"])
+            assert restored is not None
             same = [pointer for pointer in edit["pointers"] if pointer.get("arranged")]
             if same:
                 assert restored == self.lookup(same[0]["item"], same[0]["slot"], same[0]["call"])
             else:
                 rest = [name for name in edit["transforms"] if name in ("terminal", "json")]
-                assert restored == pointers.shown(original, rest)
+                assert pointers.shown(original, rest) in restored
+                assert "pieces" in part or restored == pointers.shown(original, rest)
+
+    def _replace(self, index: int, edit: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Put an edit into what was sent; the part that it is in, and the text that was there."""
+        for part in self.sent[index]["parts"]:
+            if "slot" not in part:
+                continue
+            texts = {tuple(slot): text for slot, text in wrappers.pieces(part)}
+            if tuple(edit["slot"]) in texts:
+                original = texts[tuple(edit["slot"])]
+                texts[tuple(edit["slot"])] = edit["text"]
+                part["text"] = wrappers.joined(texts.values())
+                if "pieces" in part:
+                    part["pieces"] = [[list(slot), len(text)] for slot, text in texts.items()]
+                return part, original
+        raise AssertionError("an edit of nothing")
 
 
 def _text_of(item: dict[str, Any], slot: list[Any], call: str) -> str | None:

@@ -356,20 +356,26 @@ def test_nothing_points_at_a_text_whose_writing_was_compacted(talk: NewTalk) -> 
     assert not pointer_lines(t.read(path, numbered(FILE)))
 
 
-def test_an_output_of_several_texts_is_pointed_at_as_one(talk: NewTalk) -> None:
-    text = "\n".join(FILE)
+def test_an_output_of_several_texts_is_one(talk: NewTalk) -> None:
+    """Lines are counted through all of its texts, and each of them is folded for itself."""
     first, second = ["output", 1, "text"], ["output", 2, "text"]
-    pieces = [[first, 10], [second, len(text) - 11]]
+    head, rest = "\n".join(FILE[:40]), "\n".join(FILE[40:])
+    pieces = [[first, len(head)], [second, len(rest)]]
     t = talk()
 
-    def add(path: str) -> int:
-        """How many forms a reading gets whose output is of two texts."""
+    def add(path: str) -> list[tuple[list[str | int], str]]:
+        """The edits of a reading whose output is of two texts."""
         use = {"kind": "tool_use", "call": path, "name": "Read", "input": {"file_path": path}}
+        text = f"{head}\n{rest}"
         done = {"kind": "tool_result", "slot": first, "call": path, "text": text, "error": False}
         asked = {"role": "assistant", "context": True, "parts": [use]}
         told = {"role": "user", "context": False, "parts": [{**done, "pieces": pieces}]}
-        return len(t.add([asked, told]).forms)
+        forms = t.add([asked, told]).forms
+        return [(edit["slot"], edit["text"]) for form in forms for edit in form["edits"]]
 
-    assert add("/srv/a.py") == 0
-    assert t.read("/srv/c.py", text) == "[same output as Read a.py above]"
-    assert add("/srv/b.py") == 0  # where in it a pointer would stand is not known yet
+    assert add("/srv/a.py") == []
+    assert t.read("/srv/c.py", f"{head}\n{rest}") == "[same output as Read a.py above]"
+    assert add("/srv/b.py") == [
+        (first, "[40 lines unchanged: see lines 1-40 of Read a.py above]"),
+        (second, "[20 lines unchanged: see lines 41-60 of Read a.py above]"),
+    ]

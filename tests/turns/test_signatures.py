@@ -194,7 +194,9 @@ async def test_a_conversation_stored_under_signed_names_goes_on_under_them(shape
         called = read(call(shape(n)))
         assert isinstance(called, HookCall)
         signed = Digests.of(called, signed=True)
-        request = Rules.of(called, signed, Settings()).request
+        request = Rules.of(
+            called, signed, Settings(), session.turns.account.model_of(called)
+        ).request
         turn = begin(session.ledger, request)
         decide(turn, {index: _old_form(called.item(index)) for index in turn.undecided if index})
     assert await session.outputs(shape(4)) == ("ssss", Event.TURN_CONTINUED)

@@ -96,10 +96,6 @@ def _decode(item: bytes) -> Any:
         return None
 
 
-def _only_piece(part: Part) -> list[tuple[Sequence[Any], int]]:
-    return [(part["slot"], len(part["text"]))] if "slot" in part else []
-
-
 def _inside(value: Any, path: Sequence[Any]) -> str | None:
     for step in path:
         try:
