@@ -96,6 +96,25 @@ def test_a_filter_that_is_full_is_made_anew(
     store.close()
 
 
+def test_the_turn_that_fills_the_filter_is_in_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for before it is written, if the look is quick."""
+    monkeypatch.setattr(known, "_LEAST", 8)
+    store = looked_through(SqliteStore(tmp_path))
+
+    def at_once() -> Future[known.KnownPrefixes]:
+        looking: Future[known.KnownPrefixes] = Future()
+        looking.set_result(store._all_known())
+        return looking
+
+    monkeypatch.setattr(store, "_look_through", at_once)
+    for number in range(60):
+        store.save(record(number, forms=False)).result(60)
+        assert store.may_hold(name(number))
+    store.close()
+
+
 def found(store: SqliteStore, number: int) -> Record | None:
     lines = store.longest([name(number)]).result(60)
     return lines[0][-1] if lines else None

@@ -118,12 +118,13 @@ class SqliteStore:
         self._saved.clear()
 
     def _note(self, chain: bytes) -> None:
-        if self._looking is not None:
-            self._saved.append(chain)
         if self._known is not None:
             self._known.add(chain)
             if self._known.full and self._looking is None:
                 self._looking = self._look_through()
+        if self._looking is not None:
+            # Its own write comes only now, so it may come too late for the look that began with it.
+            self._saved.append(chain)
 
     def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
         """Read the line to the longest known turn among these; an empty list if none is known.
