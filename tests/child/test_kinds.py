@@ -74,3 +74,30 @@ def test_another_table_is_another_output(talk: NewTalk) -> None:
     other = t.run("./services.py --json", ROWS.replace("service 7", "service seven"))
     assert "same output" not in other
     assert "service seven" in other
+
+
+BAR = "".join(f"\rDownloading {at} of 9" for at in range(10)) + "\ndone\n" + "word " * 30
+COLOURED = "\n".join(f"\x1b[32mok\x1b[0m test {at}" for at in range(30))
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"), [("", ""), ("Exit code: 0\nWall time: 0.1 seconds\nOutput:\n", "")]
+)
+def test_of_a_bar_stays_what_a_terminal_shows(talk: NewTalk, head: str, tail: str) -> None:
+    sent = talk().run("./get.sh", head + BAR + tail)
+    assert sent == f"{head}Downloading 9 of 9\ndone\n{'word ' * 30}{tail}"
+
+
+def test_a_bar_does_not_run_over_its_wrapper(talk: NewTalk) -> None:
+    text = f"Output: {BAR}\nExit Code: 0"
+    assert talk().run("./get.sh", text) == text
+
+
+def test_colours_go_inside_of_a_wrapper(talk: NewTalk) -> None:
+    sent = talk().run("./check.sh", f"Output: {COLOURED}\nExit Code: 0")
+    assert sent.startswith("Output: ok test 0\nok test 1\n")
+
+
+def test_what_is_spelled_in_json_is_on_no_terminal(talk: NewTalk) -> None:
+    text = json.dumps({"output": COLOURED, "exit": 0})
+    assert talk().run("./check.sh", text) == text

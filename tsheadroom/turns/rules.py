@@ -159,5 +159,6 @@ def _for_workers(settings: Settings) -> dict[str, Any]:
 
 def _provider_may_delete(call: HookCall) -> bool:
     """True if the request lets the provider delete what a new pointer would lead to."""
-    managed = call.member(caching.CONTEXT_MANAGEMENT)
-    return call.member(caching.COMPACTION) != b"null" or caching.may_delete_outputs(managed)
+    if call.member(caching.COMPACTION) != b"null" or call.member("truncation") == b'"auto"':
+        return True
+    return caching.may_delete_outputs(call.member(caching.CONTEXT_MANAGEMENT))

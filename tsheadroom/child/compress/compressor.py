@@ -220,7 +220,7 @@ class Conversation:
         pieces = wrappers.pieces(part)
         for slot, text in pieces:
             wrapped = wrappers.opened(text)
-            draft = self._draft(wrapped.payload, call, failed, settings, result)
+            draft = self._draft(wrapped, call, failed, settings, result)
             edit = self._edit(slot, wrapped, draft, result)
             forwarded.append(wrappers.opened(text if edit is None else edit["text"]).payload)
             edits += [] if edit is None else [edit]
@@ -232,15 +232,21 @@ class Conversation:
         return edits
 
     def _draft(
-        self, text: str, call: ToolCall, failed: bool, settings: TextSettings, result: TurnResult
+        self,
+        wrapped: Wrapped,
+        call: ToolCall,
+        failed: bool,
+        settings: TextSettings,
+        result: TurnResult,
     ) -> outputs.Draft:
+        text = wrapped.payload
         draft = outputs.Draft(text)
         if call.tool in settings.exclude_tools:
             return draft
         if pointers.imitated(text):
             result.note("imitation")
             return draft
-        kind = outputs.Kind.of(text, call)
+        kind = outputs.Kind.of(wrapped, call)
         draft = outputs.tidy(text, kind, settings, self._compressor.memo)
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file

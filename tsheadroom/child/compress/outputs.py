@@ -11,10 +11,11 @@ from tsheadroom.child.compress.memo import Memo
 from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import Lossy
-from tsheadroom.texts import columns, listings, numbering, pointers, repeats, steps, tools
+from tsheadroom.texts import columns, listings, numbering, pointers, repeats, steps, terminal, tools
 from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.tools import ToolCall
+from tsheadroom.texts.wrappers import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,33 @@ class Kind:
     """What an output is, as far as it decides what may be done to it."""
 
     printed: bool  # a process printed it
+    as_shown: bool  # a terminal shows it in the same way, whatever is wrapped around it
     is_file: bool  # the text of a file: an agent edits by its exact words
     by_line: bool  # a diff or a log, of which people read every line
     confirms: bool  # it only says whether something worked, and keeps its words
 
     @classmethod
-    def of(cls, text: str, call: ToolCall) -> Kind:
-        """The kind of a call's output with this payload."""
+    def of(cls, wrapped: Wrapped, call: ToolCall) -> Kind:
+        """The kind of this output of a call."""
+        text = wrapped.payload
         return cls(
             printed=tools.runs_commands(call),
+            as_shown=_looks_the_same(wrapped),
             is_file=tools.prints_file(call),
             by_line=tools.read_line_by_line(call) or tools.is_diff(text),
             confirms=tools.confirms(call, text),
         )
+
+
+def _looks_the_same(wrapped: Wrapped) -> bool:
+    """False if a terminal would move between the payload and what stands beside it.
+
+    It would not move in a JSON string either, where a control character is spelled in letters.
+    """
+    text = wrapped.payload
+    if "\x1b" not in text and "\r" not in text:
+        return True
+    return terminal.screen(wrapped.close(text)) == wrapped.close(terminal.screen(text))
 
 
 @dataclass(slots=True)
@@ -64,7 +79,7 @@ def tidy(text: str, kind: Kind, settings: TextSettings, memo: Memo) -> Draft:
     They look at nothing but the output itself, and the daemon can repeat them.
     """
     wanted = {
-        "terminal": settings.terminal and kind.printed,
+        "terminal": settings.terminal and kind.printed and kind.as_shown,
         "json": settings.json and not kind.is_file,
         "gutter": bool(settings.gutter),
         "repeat": settings.lossless
@@ -205,9 +220,10 @@ def shorten(draft: Draft, call: ToolCall, lossy: Lossy, settings: TextSettings, 
 def arrange(draft: Draft, kind: Kind, call: ToolCall, lossless: Lossless, memo: Memo) -> None:
     """Write an output in another way that says the same: tables, and what comes again said once.
 
-    Not the text of a file, of which every character counts. No line of a diff or a log is touched.
+    Not the text of a file, of which every character counts, nor where Headroom would take colours
+    off that a terminal does not show. No line of a diff or a log is touched.
     """
-    if draft.pointers or kind.is_file or kind.confirms:
+    if draft.pointers or kind.is_file or kind.confirms or not kind.as_shown:
         return
     # Headroom would not see through our own line for lines that come again: one or the other.
     text = repeats.unfold(draft.text) if "repeat" in draft.transforms else draft.text

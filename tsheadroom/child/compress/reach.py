@@ -19,7 +19,7 @@ CHARS_PER_TOKEN = 3.6  # of code and prose by o200k; counting what lies between 
 NEAR = 8_000  # tokens; as near as this a reader finds the words without ado
 FAR_SAVES = 600  # tokens that a fold over a longer way must save
 WAY_PER_TOKEN = 50  # and one more for as many tokens of the way
-WHOLE = 0.8  # of a view's characters; folded in smaller parts, it splits what is edited
+WHOLE = 0.75  # of a view's characters; folded in smaller parts, it splits what is edited
 MARGIN = 20  # lines that stay beside a line that is new, if the view is folded in parts
 MIN_PART = 8  # lines of such a part, so that a view does not become a patchwork
 
