@@ -342,5 +342,12 @@ def test_a_form_outlives_a_change_of_settings(daemon: Served, changes: dict[str,
 
 
 def test_nothing_points_at_what_the_server_may_delete(daemon: Served) -> None:
-    body = {**anthropic(), "context_management": {"edits": []}}
+    edits = [{"type": "clear_tool_uses_20250919"}]
+    body = {**anthropic(), "context_management": {"edits": edits}}
     assert daemon.hook(call(body, login_name="managed")) == {"action": "allow"}
+
+
+def test_thinking_that_is_cleared_takes_no_target_away(daemon: Served) -> None:
+    edits = [{"type": "clear_thinking_20251015", "keep": "all"}]
+    body = {**anthropic(), "context_management": {"edits": edits}}
+    assert daemon.hook(call(body, login_name="thinking"))["action"] == "modify"
