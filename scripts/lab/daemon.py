@@ -51,8 +51,12 @@ class Usage:
 
 
 class Daemon:
-    """`tsheadroom serve` with a new state directory; a context manager."""
+    """`tsheadroom serve` with a new state directory; a context manager.
 
+    `address` is its host and port, unless it is on a tailnet.
+    """
+
+    address = ""
     _dial: Callable[[], socket.socket]
 
     def __init__(
@@ -78,9 +82,10 @@ class Daemon:
 
     def _on_a_port(self) -> list[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
-        self._dial = lambda: socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        return ["--local-addr", f"127.0.0.1:{port}"]
+            address = ("127.0.0.1", int(free.getsockname()[1]))
+        self._dial = lambda: socket.create_connection(address, timeout=PATIENCE)
+        self.address = "{}:{}".format(*address)
+        return ["--local-addr", self.address]
 
     def _on_a_tailnet(self, directory: Path) -> list[str]:
         private.build()

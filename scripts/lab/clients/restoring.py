@@ -1,0 +1,141 @@
+"""Gets the text of a tool's output back from what was forwarded, and says how far that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from itertools import combinations
+from typing import Any
+
+from headroom.transforms import lossless_compaction as headroom
+
+from scripts.lab.clients.apis.parts import Body
+from tsheadroom.child.headroom import proofs
+from tsheadroom.providers.shapes import shape_of
+from tsheadroom.texts import jsontext, listings, pointers, terminal, wrappers
+
+Item = dict[str, Any]  # an item as workers read it: a role and parts
+Part = dict[str, Any]
+
+
+class Restored(StrEnum):
+    """How an output came back."""
+
+    EXACT = "exact"  # to the letter
+    SHOWN = "as shown"  # what a terminal would show of it
+    VALUES = "values"  # JSON: the same values, in another layout or as a table
+    LOST = "not restored"
+    DANGLING = "dangling"  # a pointer in it leads nowhere
+
+
+# What may have been done, beyond what a text shows: the steps that `pointers.expand` can undo.
+_UNDONE = ("gutter", "repeat", "sparse")
+_STEPS = tuple(
+    chosen for count in range(len(_UNDONE) + 1) for chosen in combinations(_UNDONE, count)
+)
+
+
+def _as_is(text: str) -> str:
+    return text
+
+
+def _unfold_config(text: str) -> str:
+    return headroom.expand_runs(headroom.unfold_repeated_blocks(text))
+
+
+# Ours first: what Headroom's grouping looks like, ours may look like, too.
+_UNGROUPED: tuple[Callable[[str], str], ...] = (
+    _as_is,
+    listings.unfold,
+    headroom.search_unheading,
+    headroom.search_dir_unheading,
+    headroom.path_unheading,
+    headroom.expand_runs,
+    _unfold_config,
+)
+
+
+class Conversation:
+    """The items of one request as it was forwarded."""
+
+    def __init__(self, body: Body) -> None:
+        shape = shape_of(body)
+        items = body[shape.key] if shape else []
+        self._items: list[Item] = [
+            {"role": shape.role(item), "parts": list(shape.parts(item))}
+            for item in (items if isinstance(items, list) else [])
+            if shape
+        ]
+
+    def has_pointer(self, index: int, call: str) -> bool:
+        """True if a line of the call's output in this item is a pointer."""
+        part = self._part(index, call)
+        return part is not None and any(map(pointers.parse, wrappers.payload_of(part).split("\n")))
+
+    def resolves(self, index: int, call: str) -> bool:
+        """True if all pointers in the call's output lead somewhere."""
+        return pointers.expand(self._items, index, call) is not None
+
+    def restored(self, index: int, call: str, original: str) -> Restored:
+        """How an output comes back. `original` is all of its texts, one below the other."""
+        part = self._part(index, call)
+        if part is None:
+            return Restored.LOST
+        shown = _mapped(original, terminal.screen)
+        expanded = False
+        for found in self._candidates(index, call, part):
+            expanded = True
+            if found == original:
+                return Restored.EXACT
+            if found == shown:
+                return Restored.SHOWN
+            if _same_values(shown, found):
+                return Restored.VALUES
+        return Restored.LOST if expanded else Restored.DANGLING
+
+    def _candidates(self, index: int, call: str, part: Part) -> Iterator[str]:
+        """Yield what may be the original, the likeliest first."""
+        seen: set[str] = set()
+        for ungroup in _UNGROUPED:
+            items = self._with(index, part, _mapped_part(part, ungroup))
+            for steps in _STEPS:
+                found = pointers.expand(items, index, call, steps)
+                if found is not None and found not in seen:
+                    seen.add(found)
+                    yield found
+
+    def _part(self, index: int, call: str) -> Part | None:
+        parts = self._items[index]["parts"] if index < len(self._items) else []
+        wanted = (p for p in parts if p["kind"] == "tool_result" and p.get("call") == call)
+        return next(wanted, None)
+
+    def _with(self, index: int, old: Part, new: Part) -> Sequence[Item]:
+        """The items with another part in place of this one."""
+        item = self._items[index]
+        parts = [new if part is old else part for part in item["parts"]]
+        return [*self._items[:index], {**item, "parts": parts}, *self._items[index + 1 :]]
+
+
+def _mapped(text: str, change: Callable[[str], str]) -> str:
+    """A text with its payload changed, in the wrapper that a client put around it."""
+    wrapped = wrappers.opened(text)
+    return wrapped.close(change(wrapped.payload))
+
+
+def _mapped_part(part: Part, change: Callable[[str], str]) -> Part:
+    texts = [(slot, _mapped(text, change)) for slot, text in wrappers.pieces(part)]
+    changed = {**part, "text": wrappers.joined(text for _, text in texts)}
+    if part.get("pieces"):
+        changed["pieces"] = [[slot, len(text)] for slot, text in texts]
+    return changed
+
+
+def _same_values(shown: str, found: str) -> bool:
+    """True if both hold the same JSON, inside of the same wrapper."""
+    one, two = wrappers.opened(shown), wrappers.opened(found)
+    if (one.head, one.tail) != (two.head, two.tail):
+        return False
+    # `same` believes a compressor that proves its own work; this name stands for one that does not.
+    return jsontext.minify(one.payload) == two.payload or proofs.same(
+        one.payload, two.payload, ["table"]
+    )

@@ -1,0 +1,1 @@
+"""The harness of real clients, without the clients."""
