@@ -1,4 +1,4 @@
-"""A provider's bill, worked out by hand for a few requests."""
+"""The bill of a few requests, worked out by hand. The cache's rules are those of the simulation."""
 
 from __future__ import annotations
 
@@ -8,68 +8,48 @@ from scripts.lab.clients.prefixes import Prefixes
 from scripts.lab.clients.prices import READ, Bill
 from tests.lab.clients.looping import api
 
-MARK = {"cache_control": {"type": "ephemeral"}}
+ONE, TWO = "one " * 50, "two " * 90
 
 
-def message(text: str, **members: object) -> Body:
-    return {"role": "user", "content": [{"type": "text", "text": text, **members}]}
+def prefixes(name: str, *texts: str, marked: bool = False) -> Prefixes:
+    """A conversation of these texts, with a breakpoint on the last or none."""
+    messages: list[Body] = [
+        {"role": "user", "content": [{"type": "text", "text": text}]} for text in texts
+    ]
+    if marked:
+        messages[-1]["content"][0]["cache_control"] = {"type": "ephemeral"}
+    return Prefixes(api(name), {"messages": messages})
 
 
-def prefixes(name: str, *messages: Body) -> Prefixes:
-    return Prefixes(api(name), {"messages": list(messages)})
+def size(name: str, text: str) -> int:
+    return prices._blocks(prefixes(name, text))[0].tokens
 
 
-def size(one: Body) -> int:
-    return prices._tokens(prefixes("anthropic", one).units[0])
+def test_a_text_costs_about_a_token_a_word() -> None:
+    assert 50 <= size("anthropic", ONE) <= 60
 
 
 def test_what_ends_at_a_breakpoint_is_written_and_then_read() -> None:
-    bill, one, two = Bill(), message("one " * 50, **MARK), message("two " * 90)
-    bill.add(api("anthropic"), "m", prefixes("anthropic", one, two))
-    assert bill.price == 1.25 * size(one) + size(two)
-    bill.add(api("anthropic"), "m", prefixes("anthropic", message("one " * 50), two))
-    # Without a breakpoint nothing is looked for.
-    assert bill.price == 2.25 * size(one) + 2 * size(two)
+    bill, one, two = Bill(), size("anthropic", ONE), size("anthropic", TWO)
+    bill.add(api("anthropic"), "m", prefixes("anthropic", ONE, marked=True))
+    assert bill.price == 1.25 * one
+    bill.add(api("anthropic"), "m", prefixes("anthropic", ONE, TWO))
+    assert bill.price == 2.25 * one + two  # without a breakpoint nothing is looked for
     before = bill.price
-    bill.add(
-        api("anthropic"), "m", prefixes("anthropic", message("one " * 50), message("x", **MARK))
-    )
-    assert bill.price == before + READ * size(one) + 1.25 * size(message("x"))
+    bill.add(api("anthropic"), "m", prefixes("anthropic", ONE, TWO, marked=True))
+    assert bill.price == before + READ * one + 1.25 * two
+    assert bill.tokens == 3 * one + 2 * two
 
 
-def test_an_hour_costs_more_and_another_model_has_another_cache() -> None:
-    hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    bill, one = Bill(), message("one " * 50, **hour)
-    bill.add(api("anthropic"), "m", prefixes("anthropic", one))
-    assert bill.price == 2 * size(one)
-    bill.add(api("anthropic"), "another", prefixes("anthropic", one))
-    assert bill.price == 4 * size(one)
-
-
-def test_a_breakpoint_looks_back_only_so_far() -> None:
-    bill = Bill()
-    first = [message("first", **MARK)]
-    bill.add(api("anthropic"), "m", prefixes("anthropic", *first))
-    paid = bill.price
-    near = [message("first"), *(message(str(n)) for n in range(prices.LOOKBACK - 1))]
-    bill.add(api("anthropic"), "m", prefixes("anthropic", *near, message("last", **MARK)))
-    read = READ * size(first[0])
-    assert bill.price - paid < 1.25 * sum(map(size, [*near, message("last")])) - 1 + read
-    far = Bill()
-    far.add(api("anthropic"), "m", prefixes("anthropic", *first))
-    far.add(
-        api("anthropic"),
-        "m",
-        prefixes("anthropic", *near, message("one more"), message("last", **MARK)),
-    )
-    everything = [*first, *near, message("one more"), message("last")]
-    assert far.price == 1.25 * sum(map(size, everything))
+def test_another_model_has_another_cache() -> None:
+    bill, one = Bill(), size("anthropic", ONE)
+    for model in ("m", "another"):
+        bill.add(api("anthropic"), model, prefixes("anthropic", ONE, marked=True))
+    assert bill.price == 2 * 1.25 * one
 
 
 def test_elsewhere_any_prefix_is_read() -> None:
-    bill, one, two = Bill(), message("one " * 50), message("two " * 90)
-    bill.add(api("chat"), "m", prefixes("chat", one))
-    bill.add(api("chat"), "m", prefixes("chat", one, two))
-    sizes = [prices._tokens(unit) for unit in prefixes("chat", one, two).units]
-    assert bill.price == sizes[0] + READ * sizes[0] + sizes[1]
-    assert bill.tokens == 2 * sizes[0] + sizes[1]
+    bill, one, two = Bill(), size("chat", ONE), size("chat", TWO)
+    bill.add(api("chat"), "m", prefixes("chat", ONE))
+    bill.add(api("chat"), "m", prefixes("chat", ONE, TWO))
+    assert bill.price == one + READ * one + two

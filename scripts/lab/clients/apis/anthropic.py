@@ -25,7 +25,7 @@ class Anthropic:
 
     member = "messages"
     binds = True
-    at_breakpoints = True
+    shape = "messages"
     vendor = "anthropic"
 
     def head(self, body: Body) -> Iterator[Json]:

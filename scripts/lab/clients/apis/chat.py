@@ -26,7 +26,7 @@ class Chat:
 
     member = "messages"
     binds = False
-    at_breakpoints = False
+    shape = "chat"
     vendor = "openai"
 
     def head(self, body: Body) -> Iterator[Json]:

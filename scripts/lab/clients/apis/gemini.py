@@ -22,7 +22,7 @@ class Gemini:
 
     member = "contents"
     binds = False
-    at_breakpoints = False
+    shape = "gemini"
     vendor = "google"
 
     def head(self, body: Body) -> Iterator[Json]:

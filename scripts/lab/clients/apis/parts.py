@@ -21,7 +21,7 @@ class Unit:
 
     item: int  # index of the item that it is in, or HEAD
     value: Json  # without breakpoints
-    life: str = ""  # how long what ends here stays cached, as the client asked: "5m", "1h"; "" else
+    mark: bool = False  # True if the client has a breakpoint at its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class Api(Protocol):
         """True if the provider refuses thinking that comes back behind another prefix."""
 
     @property
-    def at_breakpoints(self) -> bool:
-        """True if the cache is written where the client has breakpoints, else behind any unit."""
+    def shape(self) -> str:
+        """What `tsheadroom simulate` calls bodies of this kind."""
 
     @property
     def vendor(self) -> str:
@@ -136,11 +136,12 @@ def items(api: Api, body: Body) -> list[Json]:
 
 def units(api: Api, body: Body) -> list[Unit]:
     """A request's units in the order of the cache."""
-    found = [Unit(HEAD, plain(value), _life(value)) for value in api.head(body)]
+    found = [Unit(HEAD, plain(value), _marked(value)) for value in api.head(body)]
     for index, item in enumerate(items(api, body)):
         role = item.get("role") or item.get("type")
         found += [
-            Unit(index, [role, _uniform(plain(block))], _life(block)) for block in api.blocks(item)
+            Unit(index, [role, _uniform(plain(block))], _marked(block))
+            for block in api.blocks(item)
         ]
     return found
 
@@ -186,9 +187,8 @@ def declared(schema: Json) -> tuple[Mapping[str, Json], Sequence[str]]:
     return schema.get("properties") or {}, schema.get("required") or ()
 
 
-def _life(value: Json) -> str:
-    mark = value.get("cache_control") if isinstance(value, dict) else None
-    return str(mark.get("ttl") or "5m") if isinstance(mark, dict) else ""
+def _marked(value: Json) -> bool:
+    return isinstance(value, dict) and "cache_control" in value
 
 
 def _uniform(block: Json) -> Json:

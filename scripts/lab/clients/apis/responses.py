@@ -24,7 +24,7 @@ class Responses:
 
     member = "input"
     binds = False
-    at_breakpoints = False
+    shape = "responses"
     vendor = "openai"
 
     def head(self, body: Body) -> Iterator[Json]:
