@@ -147,26 +147,25 @@ class Judge:
                 self._wrong(f"{'/'.join(map(str, path))} differs")
 
     def _check_outputs(self, api: Api, original: Body, forwarded: Body) -> None:
-        conversation = Conversation(forwarded)
+        before, after = Conversation(original), Conversation(forwarded)
         were, are = _by_call(api, original), _by_call(api, forwarded)
         for (index, call), was in were.items():
-            now = are.get((index, call))
-            if now is None:
-                continue  # a defect of structure, which is counted there
-            first = (call, was) not in self._judged
-            self._judged.add((call, was))
+            name = (call, "\n".join(was.values()))
+            first = name not in self._judged
+            self._judged.add(name)
             self._verdict.outputs += first
-            if now == was:
-                continue
-            if first:
-                self._check_output(conversation, index, call, was)
-            elif conversation.has_pointer(index, call) and not conversation.resolves(index, call):
+            now = are.get((index, call), {})
+            changed = {place for place, text in was.items() if now.get(place) != text}
+            if changed and first:
+                known = changed <= before.places(index, call)
+                how = after.restored(index, call, before) if known else Restored.LOST
+                self._count(how, index, call)
+            elif changed and after.has_pointer(index, call) and not after.resolves(index, call):
                 self._verdict.dangling += 1
                 self._wrong(f"a pointer in item {index} leads nowhere")
 
-    def _check_output(self, conversation: Conversation, index: int, call: str, was: str) -> None:
-        """Judge an output that is forwarded otherwise than it came, the first time that it is."""
-        how = conversation.restored(index, call, was)
+    def _count(self, how: Restored, index: int, call: str) -> None:
+        """Count an output that is forwarded otherwise than it came, the first time that it is."""
         self._restored[how] += 1
         if how is Restored.DANGLING:
             self._verdict.dangling += 1
@@ -177,12 +176,13 @@ class Judge:
             self._wrong(f"the file that {call} shows in item {index}: {how}")
 
 
-def _by_call(api: Api, body: Body) -> dict[tuple[int, str], str]:
-    """The texts of each output, one below the other, by item and call."""
-    found: dict[tuple[int, str], list[str]] = {}
-    for output in outputs(api, body):
-        found.setdefault((int(output.path[1]), output.call), []).append(output.text)
-    return {key: "\n".join(texts) for key, texts in found.items()}
+def _by_call(api: Api, body: Body) -> dict[tuple[int, str], dict[Path, str]]:
+    """The texts of each output by item and call, each with its place in the item."""
+    found: dict[tuple[int, str], dict[Path, str]] = {}
+    for index, item in enumerate(items(api, body)):
+        for output in api.outputs(item):
+            found.setdefault((index, output.call), {})[output.path] = output.text
+    return found
 
 
 def _shared(one: Prefixes, two: Prefixes) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from headroom.transforms import lossless_compaction as headroom
 
-from scripts.lab.clients.apis.parts import Body
+from scripts.lab.clients.apis.parts import Body, Path
 from tsheadroom.child.headroom import proofs
 from tsheadroom.providers.shapes import shape_of
 from tsheadroom.texts import jsontext, listings, pointers, terminal, wrappers
@@ -76,33 +76,44 @@ class Conversation:
         """True if all pointers in the call's output lead somewhere."""
         return pointers.expand(self._items, index, call) is not None
 
-    def restored(self, index: int, call: str, original: str) -> Restored:
-        """How an output comes back. `original` is all of its texts, one below the other."""
-        part = self._part(index, call)
-        if part is None:
+    def restored(self, index: int, call: str, before: Conversation) -> Restored:
+        """How an output comes back; `before` is the same request as the client sent it."""
+        part, old = self._part(index, call), before._part(index, call)
+        if part is None or old is None:
             return Restored.LOST
-        shown = _mapped(original, terminal.screen)
+        originals = [text for _, text in wrappers.pieces(old)]
+        exact = wrappers.joined(originals)
+        *head, last = (_mapped(text, terminal.screen) for text in originals)
+        above = wrappers.joined([*head, ""])
         expanded = False
         for found in self._candidates(index, call, part):
             expanded = True
-            if found == original:
+            if found == exact:
                 return Restored.EXACT
-            if found == shown:
+            if found == above + last:
                 return Restored.SHOWN
-            if _same_values(shown, found):
+            if found.startswith(above) and _same_values(last, found[len(above) :]):
                 return Restored.VALUES
         return Restored.LOST if expanded else Restored.DANGLING
 
+    def places(self, index: int, call: str) -> set[Path]:
+        """Where the texts of the call's output stand, from the item on."""
+        part = self._part(index, call)
+        return set() if part is None else {tuple(slot) for slot, _ in wrappers.pieces(part)}
+
     def _candidates(self, index: int, call: str, part: Part) -> Iterator[str]:
         """Yield what may be the original, the likeliest first."""
-        seen: set[str] = set()
         for ungroup in _UNGROUPED:
             items = self._with(index, part, _mapped_part(part, ungroup))
             for steps in _STEPS:
                 found = pointers.expand(items, index, call, steps)
-                if found is not None and found not in seen:
-                    seen.add(found)
+                if found is not None:
                     yield found
+        # What a pointer leads to may be grouped itself.
+        found = pointers.expand(self._items, index, call)
+        if found is not None:
+            for ungroup in _UNGROUPED[1:]:
+                yield _mapped(found, ungroup)
 
     def _part(self, index: int, call: str) -> Part | None:
         parts = self._items[index]["parts"] if index < len(self._items) else []
