@@ -50,6 +50,13 @@ def test_a_files_text_keeps_every_word(talk: NewTalk) -> None:
     assert talk().turn("mcp__fs__read_file", {"path": "/srv/package.json"}, text) == text
 
 
+def test_a_file_is_no_repetition_of_what_became_a_table(talk: NewTalk) -> None:
+    t, text = talk(), json.dumps(ROWS, indent=2)
+    assert t.run("node list.js", text) != text
+    assert t.run("node list.js", text).startswith("[same output as ")
+    assert t.run("cat package.json", text) == text
+
+
 def test_reads_keep_escapes_and_commands_do_not(talk: NewTalk) -> None:
     text = "\n".join(f"\x1b[32mok\x1b[0m {line}" for line in source(9))
     assert "\x1b" not in talk().run("npm test", text)

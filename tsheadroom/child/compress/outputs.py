@@ -118,7 +118,8 @@ def fold(
         return
     if kind.is_file and settings.fold_files == "never":
         return
-    same = index.arranged(original)
+    # What stands as a table keeps its values, not its words: that is not enough for a file.
+    same = None if kind.is_file else index.arranged(original)
     if same is not None:
         _point_at_arranged(draft, same, call, calls)
         return
