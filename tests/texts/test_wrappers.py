@@ -145,3 +145,11 @@ def test_the_texts_of_an_output_are_one() -> None:
 def test_the_header_of_a_script(text: str, header: bool, failed: bool) -> None:
     assert wrappers.is_header(text) is header
     assert wrappers.says_failed(text) is failed
+
+
+def test_a_pointer_in_the_place_of_all_lines_is_a_payload() -> None:
+    pointer = '[same output as exec "cat a.py" above]'
+    text = json.dumps({"exit_code": 0, "output": pointer})
+    assert wrappers.opened(text).payload == pointer
+    one_line = json.dumps({"exit_code": 0, "output": "done"})
+    assert wrappers.opened(one_line).payload == one_line

@@ -178,8 +178,10 @@ def _json(text: str) -> Wrapped | None:
     spell = _spelling(text[start:end], payload)
     if stop != end or spell is None:
         return None
-    # A single line in a string is a value of its own, not what a tool printed.
-    return Wrapped(payload, text[:start], text[end:], spell) if "\n" in payload else None
+    # A single line in a string is a value of its own, not what a tool printed. But a pointer may
+    # stand for all of that.
+    several = "\n" in payload or (payload.startswith("[") and payload.endswith(" above]"))
+    return Wrapped(payload, text[:start], text[end:], spell) if several else None
 
 
 def _member(text: str) -> tuple[int, int]:
