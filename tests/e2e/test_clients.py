@@ -5,9 +5,11 @@ tests/data/README.md says what the files hold. Only their shapes are those of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tsheadroom.texts import wrappers
 
 CLIENTS = sorted((DATA / "clients").glob("*.json"))
 SAME = re.compile(r"\[same output as .* above\]\n?")
+SETTINGS: dict[str, Body] = {"default": {}, "sparse": {"gutter": "sparse"}}
 MARK = {"cache_control": {"type": "ephemeral"}}
 
 
@@ -104,15 +107,23 @@ def play(daemon: Served, session: Session) -> Played:
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("daemon"))
-    yield served.ready()
-    served.stop()
+def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
+    """A daemon for each of the settings under which the laws must hold."""
+    started: dict[str, Served] = {}
+    with contextlib.ExitStack() as stack:
+        for name, settings in SETTINGS.items():
+            served = started[name] = Served(tmp_path_factory.mktemp(name))
+            stack.callback(served.stop)
+            assert served.ready().ask("PUT", "/config", dumps(settings))[0] == 200
+        yield started
 
 
-@pytest.fixture(scope="module", params=CLIENTS, ids=lambda path: path.stem)
-def played(daemon: Served, request: pytest.FixtureRequest) -> Played:
-    return play(daemon, Session(request.param))
+@pytest.fixture(
+    scope="module", params=product(SETTINGS, CLIENTS), ids=lambda p: f"{p[1].stem}-{p[0]}"
+)
+def played(daemons: dict[str, Served], request: pytest.FixtureRequest) -> Played:
+    settings, path = request.param
+    return play(daemons[settings], Session(path))
 
 
 def test_the_laws_hold(played: Played) -> None:
