@@ -74,6 +74,17 @@ def test_after_an_edit_reading_again_is_no_sign_of_a_miss(talk: NewTalk) -> None
     assert pointer_lines(t.read("/srv/main.py", numbered([*FILE, "a = 2"])))
 
 
+def test_after_a_patch_what_a_command_prints_may_be_folded_again(talk: NewTalk) -> None:
+    t = talk()
+    text = "\n".join(FILE)
+    t.run("cat main.py", text)
+    assert pointer_lines(t.run("cat main.py", text))
+    patch = "*** Begin Patch\n*** Update File: main.py\n@@\n-a\n+b\n*** End Patch"
+    t.turn("apply_patch", {"input": patch}, "Success. Updated the following files:\nM main.py")
+    assert pointer_lines(t.run("cat main.py", text))
+    assert not pointer_lines(t.run("cat main.py", text))
+
+
 def test_a_failed_call_is_no_target(talk: NewTalk) -> None:
     t = talk()
     t.write("/srv/main.py", "\n".join(FILE), error=True)

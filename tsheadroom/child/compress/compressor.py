@@ -296,11 +296,21 @@ class Conversation:
     def _record_written(self, call: ToolCall, failed: bool) -> None:
         """The call has its answer: what it wrote stands in a file now, or does not."""
         texts = self._pending.pop(call.id, [])
-        if texts and not failed:
-            self._folded_files.discard(("", call.path))
+        if not failed and (texts or call.acts):
+            self._note_changed(call)
         for number, (item, way, text) in enumerate(texts, 1):
             if not failed:
                 self._add_target(item, way, call, number, text)
+
+    def _note_changed(self, call: ToolCall) -> None:
+        """What the call changed may be read again for that.
+
+        Which file a command prints is not certain, so all that commands printed may have changed.
+        """
+        changed = ("", call.path)
+        self._folded_files = {
+            file for file in self._folded_files if not file[0] and file != changed
+        }
 
     def _record_output(
         self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
