@@ -18,6 +18,11 @@ from tsheadroom.texts.tools import ToolCall
 from tsheadroom.texts.wrappers import Wrapped
 
 
+# If so little is left of an output whose lines come again, nobody makes it shorter in another way,
+# and to let Headroom try takes longer than all the rest of a turn.
+ENOUGH = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What an output is, as far as it decides what may be done to it."""
@@ -228,6 +233,8 @@ def arrange(draft: Draft, kind: Kind, call: ToolCall, lossless: Lossless, memo: 
         return
     # Headroom would not see through our own line for lines that come again: one or the other.
     text = repeats.unfold(draft.text) if "repeat" in draft.transforms else draft.text
+    if len(draft.text) < ENOUGH * len(text):
+        return
 
     def make() -> tuple[str | None, list[str]]:
         if kind.by_line:
