@@ -21,7 +21,6 @@ from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
 from tsheadroom.texts import pointers, tools, wrappers
-from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.tools import ToolCall, written_texts
 from tsheadroom.texts.wrappers import Wrapped
 
@@ -94,8 +93,7 @@ class Conversation:
     def __init__(self, compressor: Compressor) -> None:
         self.length = 0  # items taken in
         self._compressor = compressor
-        self._calls = ToolCalls()
-        self._index = Index()
+        self._earlier = outputs.Earlier()
         # Texts that calls write, by call, until the output says if that worked.
         self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
         self._answered: set[str] = set()  # calls whose output pointers may lead to
@@ -104,13 +102,12 @@ class Conversation:
         self._folded_files: set[tuple[str, str]] = set()
         self._pointer_written = False  # by the agent, into a file: no folds any more
         self._reported = False
-        self._chars = 0  # of all texts taken in, as forwarded
         self._asked = ""  # what the user said last; only lossy looks at it
 
     @property
     def size(self) -> int:
         """Bytes held, about."""
-        return self._index.size + self.length * _SMALL
+        return self._earlier.index.size + self.length * _SMALL
 
     def context(self, item: Mapping[str, Any]) -> None:
         """Take in an item that is forwarded as it stands here."""
@@ -123,7 +120,7 @@ class Conversation:
                 self._forget()
             else:
                 self._note_asked(item, part)
-                self._chars += len(part["text"])
+                self._earlier.chars += len(part["text"])
         self.length += 1
 
     def compress(
@@ -167,9 +164,9 @@ class Conversation:
     def _record_call(self, part: Mapping[str, Any]) -> None:
         """Take in a tool call. Pointers may name it from now on; what it writes may be pointed at
         once its output shows that it worked."""
-        call = self._calls.add(part)
+        call = self._earlier.calls.add(part)
         inputs = part.get("input")
-        self._chars += sum(map(len, _strings(inputs)))
+        self._earlier.chars += sum(map(len, _strings(inputs)))
         if not self._pointer_written and any(map(pointers.imitated, _strings(inputs))):
             self._pointer_written = True
         texts = [(self.length, way, text) for way, text in written_texts(inputs)]
@@ -179,7 +176,7 @@ class Conversation:
 
     def _forget(self) -> None:
         """The model does not see what stands before this place: nothing may point there."""
-        self._index = Index()
+        self._earlier.index = Index()
         self._pending.clear()
         self._folded_files.clear()
 
@@ -192,7 +189,7 @@ class Conversation:
     ) -> list[dict[str, Any]]:
         """The edits of one part of a new item."""
         if part["kind"] == "tool_result":
-            call = self._calls.by_id.get(part.get("call", ""))
+            call = self._earlier.calls.by_id.get(part.get("call", ""))
             if call is not None:
                 return self._output(part, call, settings, result)
         elif part["kind"] == "forget":
@@ -207,7 +204,7 @@ class Conversation:
             shorter, names = self._compressor.lossy.compress_text(role, draft.text, settings)
             draft = outputs.Draft(shorter, names, lossy=True)
         edit = self._edit(part["slot"], wrapped, draft, result)
-        self._chars += len(edit["text"] if edit else wrapped.payload)
+        self._earlier.chars += len(edit["text"] if edit else wrapped.payload)
         return [] if edit is None else [edit]
 
     def _output(
@@ -228,7 +225,7 @@ class Conversation:
                 arranged = wrapped.payload
         target = self._record_output(part, call, failed, wrappers.joined(forwarded))
         if target and arranged:
-            self._index.add_arranged(target, arranged)
+            self._earlier.index.add_arranged(target, arranged)
         return edits
 
     def _draft(
@@ -252,7 +249,7 @@ class Conversation:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _file_read(call) in self._folded_files
         if settings.folds and not self._pointer_written and not again:
-            outputs.fold(draft, text, kind, call, self._calls, self._index, settings, self._chars)
+            outputs.fold(draft, kind, call, self._earlier, settings)
         if settings.lossless:
             outputs.arrange(draft, kind, call, self._compressor.lossless, self._compressor.memo)
         if settings.lossy:
@@ -287,7 +284,7 @@ class Conversation:
         return edit
 
     def _record_forwarded(self, part: Mapping[str, Any]) -> None:
-        call = self._calls.by_id.get(part.get("call", ""))
+        call = self._earlier.calls.by_id.get(part.get("call", ""))
         if call is not None:
             failed = _failed(part)
             self._record_written(call, failed)
@@ -316,7 +313,7 @@ class Conversation:
         self, part: Mapping[str, Any], call: ToolCall, failed: bool, text: str
     ) -> FoldTarget | None:
         """An output stands in the outgoing conversation from now on; `text` is its payload."""
-        self._chars += len(text)
+        self._earlier.chars += len(text)
         reading = _file_read(call)
         if not failed and reading is not None:
             if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
@@ -334,8 +331,8 @@ class Conversation:
         if len(text) < MIN_TARGET_CHARS:
             return None
         data = text.encode("utf-8", "surrogatepass")
-        target = FoldTarget(item, slot, call, written, data, self._chars)
-        self._index.add(target, text)
+        target = FoldTarget(item, slot, call, written, data, self._earlier.chars)
+        self._earlier.index.add(target, text)
         return target
 
 

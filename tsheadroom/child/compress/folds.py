@@ -143,21 +143,22 @@ class Folder:
     """Chooses the lines of one new text that are replaced by pointers.
 
     It goes from the first line to the last and takes the longest run that begins there; then the
-    shorter runs between two of them that go on in the same target. `own` is the call whose output
-    the text is, `allowed` says whether pointers may lead to a target.
+    shorter runs between two of them that go on in the same target. `here` is the text by lines,
+    `own` the call whose output it is, `allowed` says whether pointers may lead to a target.
     """
 
     def __init__(
         self,
         index: Index,
         text: str,
+        here: Lines,
         own: ToolCall,
         allowed: Callable[[FoldTarget], bool],
         min_lines: int,
     ) -> None:
         self._index = index
         self._own = own
-        self._here = numbering.read(text)
+        self._here = here
         self._allowed = allowed
         self._min_lines = min_lines
         self._hashes = list(map(hash, numbering.loose(text)))

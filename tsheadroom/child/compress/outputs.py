@@ -17,7 +17,6 @@ from tsheadroom.texts.numbering import Lines
 from tsheadroom.texts.tools import ToolCall
 from tsheadroom.texts.wrappers import Wrapped
 
-
 # If so little is left of an output whose lines come again, nobody makes it shorter in another way,
 # and to let Headroom try takes longer than all the rest of a turn.
 ENOUGH = 0.5
@@ -67,6 +66,7 @@ class Draft:
 
     text: str
     transforms: list[str] = field(default_factory=list)
+    original: str = ""  # the text as it came
     pointers: list[dict[str, Any]] = field(default_factory=list)
     lossy: bool = False
     arranged: bool = False
@@ -101,64 +101,68 @@ def tidy(text: str, kind: Kind, settings: TextSettings, memo: Memo) -> Draft:
         return (draft.text if draft.transforms else None), draft.transforms
 
     shorter, transforms = memo.get(names, text, make, lambda made: len(made[0] or ""))
-    return Draft(text if shorter is None else shorter, list(transforms))
+    return Draft(text if shorter is None else shorter, list(transforms), original=text)
+
+
+@dataclass(slots=True)
+class Earlier:
+    """What stands before an output in the conversation, as forwarded: calls, texts, and how much.
+
+    `chars` are the characters of all texts.
+    """
+
+    calls: ToolCalls = field(default_factory=ToolCalls)
+    index: Index = field(default_factory=Index)
+    chars: int = 0
 
 
 def fold(
-    draft: Draft,
-    original: str,
-    kind: Kind,
-    call: ToolCall,
-    calls: ToolCalls,
-    index: Index,
-    settings: TextSettings,
-    at: int,
+    draft: Draft, kind: Kind, call: ToolCall, earlier: Earlier, settings: TextSettings
 ) -> None:
-    """Replace lines that stand earlier in the conversation by pointers to them.
-
-    `original` is the text as it came. `at` is how many characters of the conversation stand before
-    it.
-    """
+    """Replace lines that stand earlier in the conversation by pointers to them."""
     if len(draft.text) < SAME_CHARS or kind.confirms:
         return
     if kind.is_file and settings.fold_files == "never":
         return
     # What stands as a table keeps its values, not its words: that is not enough for a file.
-    same = None if kind.is_file else index.arranged(original)
+    same = None if kind.is_file else earlier.index.arranged(draft.original)
     if same is not None:
-        _point_at_arranged(draft, same, call, calls)
+        _point_at_arranged(draft, same, call, earlier)
         return
-    runs = _runs(draft.text, call, index, settings)
+    here = numbering.read(draft.text)
+    runs = _runs(draft.text, here, call, earlier.index, settings)
     if kind.is_file and settings.fold_files == "careful":
-        runs = reach.worthwhile(runs, draft.text, at)
+        runs = reach.worthwhile(runs, here, earlier.chars)
     if runs:
-        _point(draft, runs, call, calls, index)
+        _point(draft, here, runs, call, earlier)
 
 
-def _runs(text: str, call: ToolCall, index: Index, settings: TextSettings) -> list[Run]:
+def _runs(
+    text: str, here: Lines, call: ToolCall, index: Index, settings: TextSettings
+) -> list[Run]:
     """The lines that stand earlier, by runs: all of the text, or as much of it as is found."""
     same = index.whole(text)
     if same is not None and not same.written:
-        return [Run(0, text.count("\n") + 1, same, 0)]
+        return [Run(0, len(here.raw), same, 0)]
 
     def allowed(target: FoldTarget) -> bool:
         return bool(target.written) or not tools.compared(call, target.call)
 
-    return Folder(index, text, call, allowed, settings.fold_min_lines).runs()
+    return Folder(index, text, here, call, allowed, settings.fold_min_lines).runs()
 
 
-def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, index: Index) -> None:
+def _point(draft: Draft, here: Lines, runs: list[Run], call: ToolCall, earlier: Earlier) -> None:
     """Put pointers in the place of runs, if the result can be undone."""
-    here, is_sparse = numbering.read(draft.text), "sparse" in draft.transforms
+    is_sparse = "sparse" in draft.transforms
     out, back, found = [], [], []
     at = 0
     for run in runs:
-        pointer = _pointer(here, run, call, calls, index)
+        pointer = _pointer(here, run, call, earlier)
         if pointer is None:
             continue
         piece = here.framed(at, run.of) if is_sparse else here.raw[at : run.of]
         out += [*piece, pointers.render(pointer)]
-        back += [*piece, *pointers.lines(pointer, index.lines(run.target))]
+        back += [*piece, *pointers.lines(pointer, earlier.index.lines(run.target))]
         at = run.end
         found.append(
             {
@@ -183,15 +187,15 @@ def _point(draft: Draft, runs: list[Run], call: ToolCall, calls: ToolCalls, inde
     draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
 
 
-def _point_at_arranged(draft: Draft, same: FoldTarget, call: ToolCall, calls: ToolCalls) -> None:
+def _point_at_arranged(draft: Draft, same: FoldTarget, call: ToolCall, earlier: Earlier) -> None:
     """Put one pointer in the place of an output that said what an earlier one did.
 
     That one was a table or a grouped listing when it went out, so that no line of it is found.
     """
-    name = calls.name(same.call, call, 0)
+    name = earlier.calls.name(same.call, call, 0)
     pointer = pointers.Pointer(None, None, None, name)
     line = pointers.render(pointer)
-    named = calls.find(name, call) == (same.call, 0)
+    named = earlier.calls.find(name, call) == (same.call, 0)
     if named and pointers.parse(line) == pointer and len(line) < len(draft.text):
         place = {"item": same.item, "slot": same.slot, "call": same.call.id}
         draft.text = line
@@ -199,16 +203,14 @@ def _point_at_arranged(draft: Draft, same: FoldTarget, call: ToolCall, calls: To
         draft.transforms.append("fold")
 
 
-def _pointer(
-    here: Lines, run: Run, call: ToolCall, calls: ToolCalls, index: Index
-) -> pointers.Pointer | None:
+def _pointer(here: Lines, run: Run, call: ToolCall, earlier: Earlier) -> pointers.Pointer | None:
     """What the pointer for a run says; None if it would not lead a reader there."""
-    target, there = run.target, index.lines(run.target)
-    name = calls.name(target.call, call, target.written)
+    target, there = run.target, earlier.index.lines(run.target)
+    name = earlier.calls.name(target.call, call, target.written)
     pointer = pointers.describe(here, run.of, there, run.first, run.count, name)
     if pointers.parse(pointers.render(pointer)) != pointer:
         return None
-    if calls.find(name, call) != (target.call, target.written):
+    if earlier.calls.find(name, call) != (target.call, target.written):
         return None
     return pointer if pointers.place(there, pointer) == run.first else None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tsheadroom.child.compress.folds import Run
-from tsheadroom.texts import numbering
+from tsheadroom.texts.numbering import Lines
 
 CHARS_PER_TOKEN = 3.6  # of code and prose by o200k; counting what lies between would cost too much
 NEAR = 8_000  # tokens; as near as this a reader finds the words without ado
@@ -24,18 +24,21 @@ MARGIN = 20  # lines that stay beside a line that is new, if the view is folded 
 MIN_PART = 8  # lines of such a part, so that a view does not become a patchwork
 
 
-def worthwhile(runs: Sequence[Run], text: str, at: int) -> list[Run]:
+def worthwhile(runs: Sequence[Run], here: Lines, at: int) -> list[Run]:
     """The runs of a view to fold, of those that stand elsewhere.
 
-    `at` is how many characters of the conversation stand before the text.
+    `here` is the view by lines, and `at` how many characters of the conversation stand before it.
     """
-    lines = text.split("\n")
-    sizes = {run: run.count + sum(map(len, lines[run.of : run.end])) for run in runs}
+
+    def chars(start: int, end: int) -> int:
+        return end - start + sum(map(len, here.raw[start:end]))
+
+    sizes = {run: chars(run.of, run.end) for run in runs}
     ways = {run: (at - run.target.end) / CHARS_PER_TOKEN for run in runs}
     good = [run for run in runs if _worth_the_way(ways[run], sizes[run] / CHARS_PER_TOKEN)]
-    if sum(sizes[run] for run in good) >= WHOLE * len(text):
+    if sum(sizes[run] for run in good) >= WHOLE * chars(0, len(here.raw)):
         return good
-    return [part for run, part in _parts(good, text) if ways[run] <= NEAR]
+    return [part for run, part in _parts(good, here) if ways[run] <= NEAR]
 
 
 def _worth_the_way(way: float, saved: float) -> bool:
@@ -43,9 +46,8 @@ def _worth_the_way(way: float, saved: float) -> bool:
     return way <= NEAR or saved >= FAR_SAVES + (way - NEAR) / WAY_PER_TOKEN
 
 
-def _parts(runs: Sequence[Run], text: str) -> list[tuple[Run, Run]]:
+def _parts(runs: Sequence[Run], here: Lines) -> list[tuple[Run, Run]]:
     """Each run with what is left of it when lines beside a new one stay; not the small ones."""
-    here = numbering.read(text)
     folded = {at for run in runs for at in range(run.of, run.end)}
 
     def is_new(at: int) -> bool:
