@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.child.conftest import NewTalk
 from tests.child.talk import numbered, source
 from tests.texts.test_numbering import STYLES, view
+from tsheadroom.texts import pointers
 
 FILE = source(60)
 
@@ -390,3 +391,20 @@ def test_an_output_of_several_texts_is_one(talk: NewTalk) -> None:
         (first, "[40 lines unchanged: see lines 1-40 of Read a.py above]"),
         (second, "[20 lines unchanged: see lines 41-60 of Read a.py above]"),
     ]
+
+
+def test_numbers_with_gaps_of_their_own_are_not_folded(talk: NewTalk) -> None:
+    """Who restores such a text would take it for one whose numbers were thinned out."""
+    gaps = "\n".join(f"{at}\t{line}" if at % 3 else line for at, line in enumerate(FILE, 1))
+    t = talk(fold_files="all")
+    t.read("/srv/a.py", "\n".join(FILE))
+    assert not pointer_lines(t.read("/srv/b.py", gaps + "\nsomething else"))
+
+
+def test_that_numbers_were_thinned_out_is_seen_from_the_text(talk: NewTalk) -> None:
+    t = talk(gutter="sparse")
+    t.read("/srv/a.py", numbered(FILE))
+    changed = [*FILE, "    something = new", "    more = new"]
+    assert pointer_lines(t.read("/srv/a.py", numbered(changed)))
+    restored = pointers.expand(t.sent, 3, "toolu_2", ["gutter"])  # as if nobody had said "sparse"
+    assert restored == numbered(changed)

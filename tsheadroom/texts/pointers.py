@@ -194,13 +194,14 @@ def expand(
 
     `items` are neutral items as forwarded. `transforms`, of the form, say whether lines of the
     output itself come again, and whether its tool right-aligns its numbers; what "terminal" and
-    "json" took off stays off. None: a pointer leads nowhere.
+    "json" took off stays off. That numbers were thinned out is seen from the text. None: a pointer
+    leads nowhere.
     """
     calls = _calls_of(items[:item])
     own, part = calls.by_id.get(call), _result(items[: item + 1], call)
     if own is None or part is None:
         return None
-    taken = set(transforms)
+    taken = {*transforms, "sparse"}
     if PADDED in taken:
         taken.add("gutter")  # folded lines come back without padding, whoever took it off
     restored = []

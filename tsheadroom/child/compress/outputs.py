@@ -182,6 +182,8 @@ def _point(draft: Draft, here: Lines, runs: list[Run], call: ToolCall, earlier: 
     padded = restored != text
     if not found or (padded and numbering.add_padding(restored) != text):
         return
+    if numbering.dense(text) != text:
+        return  # the client's own numbers have gaps: who restores it would fill them
     draft.text = "\n".join(out + piece)
     draft.pointers = found
     draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
