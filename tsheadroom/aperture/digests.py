@@ -26,7 +26,8 @@ DIGEST_BYTES = 16  # 128 bits: two items never get the same digest by chance
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"[ \t\n\r]*"
 _SPACES = frozenset((b" ", b"\t", b"\n", b"\r"))
-_FLAT = rb"\{(?:[^{}\"]|%(string)s)*+\}" % {b"string": _STRING}  # an object without objects in it
+# An object without objects in it.
+_FLAT = rb'\{[^{}"]*+(?:%(string)s[^{}"]*+)*+\}' % {b"string": _STRING}
 _NAMES: dict[bytes, bytes] = {b"s": _SPACE, b"string": _STRING, b"flat": _FLAT}
 _Members = Mapping[bytes, re.Pattern[bytes]]  # names, in quotes, and what has to follow each
 # Breakpoints that are members.

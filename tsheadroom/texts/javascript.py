@@ -15,12 +15,13 @@ _MAX_CALLS = 64
 
 _RUN = "exec_command"
 _COMMAND = "cmd"
-_SPACE = re.compile(r"(?:\s++|//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)++")
+# No possessive group has alternatives in it: before 3.11.5 such a group may match too little.
+_SPACE = re.compile(r"(?:\s|//[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/)?)+")
 _NAME = re.compile(r"[^\W\d][\w$]*+|\$[\w$]*+")
 _NUMBER = re.compile(r"\d[\w.]*+")
-_STRING = re.compile(r"\"((?:[^\"\\\n]|\\.)*+)(\"?)|'((?:[^'\\\n]|\\.)*+)('?)", re.DOTALL)
-_TEMPLATE = re.compile(r"((?:[^`\\$]|\\.|\$(?!\{))*+)(`|\$\{)?", re.DOTALL)
-_REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.){0,200}+\]){1,500}+/[a-z]*+")
+_STRING = re.compile(r"\"((?:[^\"\\\n]|\\.)*)(\"?)|'((?:[^'\\\n]|\\.)*)('?)", re.DOTALL)
+_TEMPLATE = re.compile(r"((?:[^`\\$]|\\.|\$(?!\{))*)(`|\$\{)?", re.DOTALL)
+_REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.){0,200}\]){1,500}/[a-z]*+")
 _BEFORE_REGEX = frozenset("(,=:[!&|?{};+-*%<>~^")
 _ESCAPE = re.compile(
     r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL

@@ -24,7 +24,7 @@ _QUOTED = 40  # characters of a command that make its name
 _LONGER = (80, 120)  # and if another command has that name already
 _LOOKED_AT = 2_000  # characters of an input that tell it from others
 # What every script and every patch begins with.
-_PREAMBLE = re.compile(r"(?:\s*//[^\n]*\n)++|\s*\*\*\* Begin Patch\s*+")
+_PREAMBLE = re.compile(r"(?:\s*//[^\n]*\n)+|\s*\*\*\* Begin Patch\s*+")
 # What says more of a call than the first of its strings.
 _SUBJECT_KEYS = ("pattern", "query", "regex", "url")
 
