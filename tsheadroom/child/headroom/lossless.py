@@ -7,6 +7,7 @@ Headroom's own retrieval tool could resolve. What comes back is checked all the 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ MAX_CHARS = 1_000_000  # half a second of Python scanners
 # one brace take it a minute. This many lines looked at are some 20 ms; code and logs stay far off.
 MAX_NESTED_LINES = 200_000
 _GUARDED_CHARS = 4_000  # shorter texts cannot reach it
+# What Headroom writes for repeated lines. It undoes its folds to check them, and where a text has
+# such a line of its own, that makes as many lines as it says.
+_COUNTED = re.compile(r"\.\.\. \(repeat(?:ed|s) \d")
 _MARKERS = ("<<ccr:", "Retrieve original", "headroom_retrieve")
 
 
@@ -86,8 +90,8 @@ def worth_trying(text: str) -> bool:
 
 
 def cheap_enough(text: str) -> bool:
-    """True if Headroom does not take far too long with this text."""
-    if len(text) > MAX_CHARS:
+    """True if Headroom does not take far too long, or too much memory, with this text."""
+    if len(text) > MAX_CHARS or _COUNTED.search(text) is not None:
         return False
     return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES
 
@@ -128,4 +132,4 @@ class Lossless:
         if marked(shorter) and not marked(text):
             return text, []
         names = [name for name in result.transforms_applied if name != "router:noop"]
-        return (shorter, names) if proofs.same(text, shorter, names) else (text, [])
+        return (shorter, names) if proofs.same(text, shorter) else (text, [])

@@ -112,7 +112,7 @@ class Lossy:
         if result is None:
             return text, []
         shorter, names = result
-        if not proofs.same(text, shorter, names):
+        if not proofs.same(text, shorter):
             kept = with_ends(text, shorter)
             shorter = f"{kept}\n{notice(text, kept, how)}"
         if len(shorter) > MIN_SHARE * len(text) or (marked(shorter) and not marked(text)):
