@@ -72,10 +72,12 @@ def test_what_a_call_writes_is_found_inside_of_its_input() -> None:
     def use(name: str, text: Any) -> dict[str, Any]:
         return {"type": "tool_use", "id": name, "name": "Write", "input": {"content": text}}
 
-    items = items_of("messages", {"role": "assistant", "content": [use("a", "x"), use("b", 7)]})
+    uses = [use("a", "x"), use("b", 7), use("d", 7), use("d", "y")]
+    items = items_of("messages", {"role": "assistant", "content": uses})
     assert items.written(0, None, "a", ["content"]) == "x"
     assert items.written(0, None, "b", ["content"]) is None
     assert items.written(0, None, "c", ["content"]) is None
+    assert items.written(0, None, "d", ["content"]) == "y"
     assert items.written(0, None, "a", [0]) is None
 
 

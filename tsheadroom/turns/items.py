@@ -56,8 +56,9 @@ class Items:
     def written(self, index: int, form: Form | None, call: str, way: Sequence[Any]) -> str | None:
         """The text at a path inside the input of a tool call."""
         parts = self.parts(index, form)
-        found = next((p for p in parts if p["kind"] == "tool_use" and p["call"] == call), None)
-        return None if found is None else _inside(found["input"], way)
+        inputs = (p["input"] for p in parts if p["kind"] == "tool_use" and p["call"] == call)
+        texts = (_inside(given, way) for given in inputs)  # an id may stand twice
+        return next((text for text in texts if text is not None), None)
 
     @cached_property
     def first_seen(self) -> int:

@@ -31,6 +31,15 @@ def test_both_ways_of_spelling_are_read(call: str, response: str) -> None:
     ]  # fmt: skip
 
 
+def test_without_ids_calls_of_one_function_are_answered_in_their_order() -> None:
+    names = ("read", "list", "read")
+    calls = parts(*({"functionCall": {"name": name, "args": {}}} for name in names))
+    told = ({"name": name, "response": {"output": "x"}} for name in names)
+    answers = parts(*({"functionResponse": response} for response in told))
+    assert [part["call"] for part in calls] == [part["call"] for part in answers]
+    assert len({part["call"] for part in calls}) == 3
+
+
 @pytest.mark.parametrize(
     ("response", "error"),
     [({"error": "no such file"}, True), ({"output": "x", "error": ""}, False), ({"o": "x"}, False)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from tsheadroom.providers.shapes.parts import (
@@ -33,6 +34,8 @@ class Gemini:
     def parts(self, item: Json) -> Iterator[Part]:
         """Yield texts, function calls, and functions' responses with all strings in them."""
         parts = item.get("parts") if isinstance(item, dict) else None
+        called: Counter[str] = Counter()
+        answered: Counter[str] = Counter()
         for index, part in enumerate(parts if isinstance(parts, list) else []):
             if not isinstance(part, dict) or part.get("thought"):
                 continue
@@ -41,12 +44,13 @@ class Gemini:
             call, _ = _member(part, "functionCall", "function_call")
             response, name = _member(part, "functionResponse", "function_response")
             if isinstance(call, dict):
-                yield tool_use(_id(call), call.get("name"), call.get("args"))
+                yield tool_use(_id(call, called), call.get("name"), call.get("args"))
             if isinstance(response, dict):
                 where = ("parts", index, name, "response")
                 told = response.get("response")
                 failed = isinstance(told, dict) and bool(told.get("error"))
-                yield from output(strings(where, told), Result(_id(response), failed))
+                result = Result(_id(response, answered), failed)
+                yield from output(strings(where, told), result)
 
 
 def _member(part: dict[str, Json], *names: str) -> tuple[Json, str]:
@@ -54,9 +58,17 @@ def _member(part: dict[str, Json], *names: str) -> tuple[Json, str]:
     return next(((part[name], name) for name in names if name in part), (None, ""))
 
 
-def _id(part: dict[str, Json]) -> str:
-    """The id of a call. It is optional; without one, the function's name is used."""
-    return str(part.get("id") or part.get("name") or "")
+def _id(part: dict[str, Json], named: Counter[str]) -> str:
+    """The id of a call. It is optional; without one, the function's name is used.
+
+    `named` counts the parts of the item that have none: calls of one function are answered in the
+    order in which they were made.
+    """
+    if part.get("id"):
+        return str(part["id"])
+    name = str(part.get("name") or "")
+    named[name] += 1
+    return name if named[name] == 1 else f"{name} {named[name]}"
 
 
 GEMINI = Gemini()
