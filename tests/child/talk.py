@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.workers.support import job_config
 from tsheadroom.child.compress.compressor import Compressor, TurnResult
-from tsheadroom.texts import pointers, wrappers
+from tsheadroom.texts import pointers, steps, wrappers
 
 EXACT = {"gutter", "fold", "padded", "repeat", "sparse"}  # what `expand` undoes to the letter
 
@@ -100,8 +100,10 @@ class Talk:
                 assert restored == self.lookup(same[0]["item"], same[0]["slot"], same[0]["call"])
             else:
                 rest = [name for name in edit["transforms"] if name in ("terminal", "json")]
-                assert pointers.shown(original, rest) in restored
-                assert "pieces" in part or restored == pointers.shown(original, rest)
+                wrapped = wrappers.opened(original)
+                shown = wrapped.close(steps.repeat(wrapped.payload, rest))
+                assert shown in restored
+                assert "pieces" in part or restored == shown
 
     def _replace(self, index: int, edit: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Put an edit into what was sent; the part that it is in, and the text that was there."""

@@ -408,3 +408,65 @@ def test_that_numbers_were_thinned_out_is_seen_from_the_text(talk: NewTalk) -> N
     assert pointer_lines(t.read("/srv/a.py", numbered(changed)))
     restored = pointers.expand(t.sent, 3, "toolu_2", ["gutter"])  # as if nobody had said "sparse"
     assert restored == numbered(changed)
+
+
+BLOCK = [f"warning: a quick brown fox jumps over the lazy dog {at}" for at in range(4)]
+
+
+def test_what_comes_again_quotes_lines_that_stand_in_the_output(talk: NewTalk) -> None:
+    """The first of them may be folded: then the next ones are what the rest is quoted from."""
+    t = talk()
+    t.run("cat notes.txt", "\n".join([*FILE[:20], *BLOCK, *FILE[20:]]))
+    text = "\n".join([*FILE[:20], *BLOCK, *FILE[20:], "one", *BLOCK, "two", *BLOCK])
+    assert t.run("make", text).split("\n") == [
+        '[64 lines unchanged: see lines 1-64 of Bash "cat notes.txt" above]',
+        "one",
+        *BLOCK,
+        "two",
+        '[4 lines again, from "warning: a quick brown fox jumps over th"]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "folded"),
+    [("by night", ['[65 lines unchanged: see lines 1-65 of Bash "make" above]']), ("by day", [])],
+)
+def test_lines_that_come_again_are_folded_where_they_mean_the_same(
+    talk: NewTalk, when: str, folded: list[str]
+) -> None:
+    def log(when: str) -> list[str]:
+        block = [f"{BLOCK[0]} {when}", *BLOCK[1:]]
+        return [*block, *FILE[:30], *block, *FILE[30:]]
+
+    t = talk()
+    t.run("make", "\n".join(log("by night")))
+    assert pointer_lines(t.run("cargo build", "\n".join(["new", *log(when)]))) == folded
+
+
+def test_a_write_with_the_id_of_another_call_is_not_called_by_its_name(talk: NewTalk) -> None:
+    t = talk()
+    write = {"kind": "tool_use", "call": "c", "name": "Write",
+             "input": {"file_path": "/srv/a.py", "content": "\n".join(FILE)}}  # fmt: skip
+    read = {"kind": "tool_use", "call": "c", "name": "Read", "input": {"file_path": "/srv/b.py"}}
+    done = {"kind": "tool_result", "slot": ["content"], "call": "c", "text": "ok", "error": False}
+    t.add([{"role": "assistant", "parts": [write, read]}, {"role": "user", "parts": [done]}])
+    assert not pointer_lines(t.read("/srv/c.py", numbered(FILE)))
+
+
+def test_of_two_outputs_of_one_call_the_first_counts_even_if_it_failed(talk: NewTalk) -> None:
+    t = talk()
+    use = {"kind": "tool_use", "call": "c", "name": "Read", "input": {"file_path": "/srv/a.py"}}
+    done = {"kind": "tool_result", "slot": ["content"], "call": "c"}
+    failed = {**done, "text": "No such file: " * 9, "error": True}
+    shown = {**done, "text": numbered(FILE), "error": False}
+    for parts in ([use], [failed], [shown]):
+        t.add([{"role": "assistant" if parts == [use] else "user", "parts": parts}])
+    assert not pointer_lines(t.read("/srv/c.py", numbered(FILE)))
+
+
+def test_what_looks_like_a_pointer_without_its_colours_ends_a_fold(talk: NewTalk) -> None:
+    t = talk()
+    t.read("/srv/main.py", numbered(FILE))
+    text = "\n".join(["[lines 1-9 \x1b[1munchanged: see Read main.py above]", *FILE])
+    assert t.run("cat log.txt", text) == text
+    assert t.last.notes == {"imitation": 1}

@@ -101,3 +101,18 @@ def test_colours_go_inside_of_a_wrapper(talk: NewTalk) -> None:
 def test_what_is_spelled_in_json_is_on_no_terminal(talk: NewTalk) -> None:
     text = json.dumps({"output": COLOURED, "exit": 0})
     assert talk().run("./check.sh", text) == text
+
+
+@pytest.mark.parametrize("text", ["downloading\r\x1b[K" * 20, "\x1b[31m \x1b[0m" * 40])
+def test_a_text_that_shows_nothing_stays(talk: NewTalk, text: str) -> None:
+    """Providers refuse a block without text."""
+    assert talk().run("./fetch", text) == text
+
+
+def test_smaller_is_what_takes_fewer_bytes_in_a_request(talk: NewTalk) -> None:
+    """Headroom takes two blanks out of this and puts a line break in, which JSON spells in two."""
+    said = json.dumps("\n".join(f"line {at} of it" for at in range(32)))
+    text = f'{{"output": {said}, "is_error":true}}\n(End of file)'
+    t = talk()
+    assert t.turn("search", {"pattern": "foo"}, text) == text
+    assert t.last.notes == {"not_smaller": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import accumulate
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.texts.test_numbering import STYLES, WORDS, view
-from tsheadroom.texts import numbering, pointers
+from tsheadroom.texts import numbering, pointers, repeats
 from tsheadroom.texts.pointers import Pointer, parse, render
 
 NAMES = st.from_regex(r"(your )?[A-Z][a-z]{1,8}( #[1-9])? [a-z./ \"]{1,20}", fullmatch=True)
@@ -182,3 +183,70 @@ def test_folded_lines_come_back_among_others(
 def test_one_that_leads_nowhere_says_so(line: str) -> None:
     sent = items("\n".join(SOURCE), line)
     assert pointers.expand(sent, 3, "c1") is None
+
+
+def test_a_pointer_leads_to_the_output_of_the_call_that_it_names() -> None:
+    """Not to another one with that id: before the call, or of a call that had the id first."""
+    text = "\n".join(SOURCE)
+    first, orphan = items("the other text", "orphan")[:2], items("orphan")[1:]
+    sent = [*orphan, *items(text), *items("", "[same output as Read a.py above]")[2:]]
+    assert pointers.expand(sent, 4, "c1") == text
+    sent = [*first, *items(text), *items("", "[same output as Read #1 a.py above]")[2:]]
+    assert pointers.expand(sent, 5, "c1") == "the other text"
+
+
+def test_of_two_calls_with_one_id_the_one_that_wrote_is_meant() -> None:
+    def write(path: str, text: str) -> dict[str, Any]:
+        inputs = {"file_path": path, "content": text}
+        return {"kind": "tool_use", "call": "w", "name": "Write", "input": inputs}
+
+    text = "\n".join(SOURCE)
+    line = "[30 lines unchanged: see lines 1-30 of your Write y.py above]"
+    uses = [{"parts": [write("/x.py", "other")]}, {"parts": [write("/y.py", text)]}]
+    assert pointers.expand([*uses, *items(line)], 3, "c0") == text
+
+
+def test_json_in_a_wrapper_is_compared_without_its_layout() -> None:
+    """What is left is one line in a string, which is no payload of its own any more."""
+    laid_out = json.dumps({"rows": [{"id": at} for at in range(20)]}, indent=2)
+    minified = json.dumps(json.loads(laid_out), separators=(",", ":"))
+    pointer = {"item": 0, "slot": [0], "call": "c", "first": 0, "count": 1, "of": 0, "name": NAME}
+    said = {
+        "text": json.dumps({"output": f"[same output as {NAME} above]"}),
+        "pointers": [pointer],
+        "transforms": ["json", "fold"],
+    }
+    original = json.dumps({"output": laid_out})
+    assert pointers.verify(said, original, lambda *_: minified)
+    assert not pointers.verify(said, original, lambda *_: minified + " ")
+
+
+WARNING = "warning: a quick brown fox jumps over the lazy dog"
+AGAIN = '[3 lines again, from "warning: a quick brown fox jumps over th"]'
+
+
+def log(when: str, *more: str) -> list[str]:
+    """Lines of which the first three come again. What they say at their ends is not quoted."""
+    block = [f"{WARNING} {when}", f"  {WARNING}, {WARNING}", "ok"]
+    return [*block, *SOURCE, *block, *SOURCE[8::-1], *more]
+
+
+def test_a_line_that_stands_for_others_means_those_of_its_own_text() -> None:
+    there = repeats.fold("\n".join(log("by night")))
+    assert there.split("\n")[33] == AGAIN
+    sent = items(there, "new\n[41 lines unchanged: see lines 3-43 of Read a.py above]")
+    assert pointers.expand(sent, 3, "c1") == "\n".join(["new", *log("by night")[2:]])
+
+
+@pytest.mark.parametrize(("when", "same"), [("by night", True), ("by day", False)])
+def test_equal_lines_that_stand_for_others_are_compared_by_these(when: str, same: bool) -> None:
+    there = repeats.fold("\n".join(log("by night")))
+    pointer = {"item": 0, "slot": [0], "call": "c", "first": 2, "count": 41, "of": 2, "name": "a"}
+    said = {
+        "text": "\n".join(
+            [*log(when)[:2], "[41 lines unchanged: see lines 3-43 of a above]", "new"]
+        ),
+        "pointers": [pointer],
+        "transforms": ["repeat", "fold"],
+    }
+    assert pointers.verify(said, "\n".join(log(when, "new")), lambda *_: there) is same

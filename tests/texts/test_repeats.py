@@ -37,6 +37,12 @@ def test_a_warning_that_comes_again_is_quoted() -> None:
     assert repeats.is_fold(quotation)
 
 
+def test_a_line_means_itself_or_those_that_it_stands_for() -> None:
+    again, more = '[3 lines again, from "warning: using"]', "[the line above 2 times more]"
+    own = [[line] for line in WARNING]
+    assert repeats.meanings([*WARNING, again, "x", more]) == [*own, WARNING, ["x"], ["x", "x"]]
+
+
 @given(st.lists(LINES, max_size=40).map("\n".join))
 def test_every_text_comes_back(text: str) -> None:
     folded = repeats.fold(text)

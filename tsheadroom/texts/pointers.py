@@ -8,6 +8,7 @@
 
 Line numbers are those that the text shows, or count from 1 where it shows none. Of an output in a
 wrapper (`wrappers.py`) only the payload counts, and the texts of one output count as one.
+A line there that says that others come again (`repeats.py`) counts as one, and means those there.
 The child renders by this, the daemon verifies by it, the tests expand by it. Standard library only.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from tsheadroom.texts import numbering, repeats, steps, wrappers
@@ -140,7 +142,8 @@ def verify(
     `lookup(item, slot, call)` gives an earlier text as it goes out, of an output its payload;
     `as_sent` gives it as the client sent it. Both give None if there is no such text.
     """
-    here = numbering.read(wrappers.opened(shown(original, edit.get("transforms") or ())).payload)
+    payload = wrappers.opened(original).payload
+    here = numbering.read(steps.repeat(payload, edit.get("transforms") or ()))
     new = set(wrappers.opened(str(edit.get("text", ""))).payload.split("\n"))
     targets: dict[str, Lines] = {}
     expected = set()
@@ -148,7 +151,7 @@ def verify(
         slot, call = list(pointer["slot"]), str(pointer.get("call") or "")
         if pointer.get("arranged"):
             sent = as_sent and as_sent(pointer["item"], slot, call)
-            if sent is None or sent != wrappers.opened(original).payload:
+            if sent is None or sent != payload:
                 return False
             line = render(Pointer(None, None, None, pointer["name"]))
         else:
@@ -169,12 +172,6 @@ def verify(
     return all(line in expected for line in new if parse(line) is not None)
 
 
-def shown(original: str, transforms: Iterable[str]) -> str:
-    """The original as it stood when its lines were folded: after the steps that come first."""
-    wrapped = wrappers.opened(original)
-    return wrapped.close(steps.repeat(wrapped.payload, transforms))
-
-
 def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
     if of < 0 or not 0 < count <= len(here.raw) - of or not 0 <= first <= len(there.raw) - count:
         return False
@@ -184,7 +181,21 @@ def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
         return not any(parse(line) for line in there.raw)
     if here.bodies[of : of + count] != target or any(map(parse, target)):
         return False
-    return here.segments[of] == here.segments[of + count - 1] and run_ok(there, first, count)
+    if here.segments[of] != here.segments[of + count - 1] or not run_ok(there, first, count):
+        return False
+    return same_repeats(here, of, there, first, count)
+
+
+def same_repeats(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
+    """True if equal lines that say that others come again stand for the same lines, too.
+
+    They quote the beginning of a line of their own text. Beside a number here none may stand,
+    because more lines than one would have it.
+    """
+    if not any(map(repeats.is_fold, there.raw[first : first + count])):
+        return True
+    meant = repeats.meanings(here.raw)[of : of + count]
+    return not here.numbers[of] and meant == repeats.meanings(there.raw)[first : first + count]
 
 
 def expand(
@@ -197,26 +208,61 @@ def expand(
     "json" took off stays off. That numbers were thinned out is seen from the text. None: a pointer
     leads nowhere.
     """
-    calls = _calls_of(items[:item])
-    own, part = calls.by_id.get(call), _result(items[: item + 1], call)
+    seen = _Seen()
+    for earlier in items[:item]:
+        seen.add(earlier)
+    own = seen.calls.by_id.get(call)
+    parts = items[item]["parts"] if item < len(items) else ()
+    part = next((p for p in parts if p["kind"] == "tool_result" and p.get("call") == call), None)
     if own is None or part is None:
         return None
+    seen.add(items[item])
     taken = {*transforms, "sparse"}
     if PADDED in taken:
         taken.add("gutter")  # folded lines come back without padding, whoever took it off
     restored = []
     for _, text in wrappers.pieces(part):
         wrapped = wrappers.opened(text)
-        payload = _expanded(wrapped.payload, items[: item + 1], calls, own)
+        # Lines that come again were looked for among those that were not folded.
+        payload = _expanded(steps.undo(wrapped.payload, taken & {"repeat"}), seen, own)
         if payload is None:
             return None
-        restored.append(wrapped.close(steps.undo(payload, taken)))
+        restored.append(wrapped.close(steps.undo(payload, taken - {"repeat"})))
     return wrappers.joined(restored)
 
 
-def _expanded(
-    payload: str, items: Sequence[Mapping[str, Any]], calls: ToolCalls, own: ToolCall
-) -> str | None:
+class _Seen:
+    """What stands in a conversation so far: its calls, what they wrote, and their outputs.
+
+    An output answers the call that had its id last, and pointers lead to the first output of an id.
+    """
+
+    def __init__(self) -> None:
+        self.calls = ToolCalls()
+        self._inputs: dict[ToolCall, Any] = {}
+        self._outputs: dict[ToolCall, Mapping[str, Any]] = {}
+        self._answered: set[str] = set()
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        for part in item["parts"]:
+            if part["kind"] == "tool_use":
+                self._inputs[self.calls.add(part)] = part.get("input")
+            elif part["kind"] == "tool_result":
+                call = self.calls.by_id.get(part.get("call", ""))
+                if call is not None and call.id not in self._answered:
+                    self._answered.add(call.id)
+                    self._outputs[call] = part
+
+    def text(self, call: ToolCall, written: int) -> str | None:
+        """The call's output (0), or the n-th text that it writes; None if there is none."""
+        if not written:
+            part = self._outputs.get(call)
+            return None if part is None else wrappers.payload_of(part)
+        texts = list(written_texts(self._inputs[call]))
+        return texts[written - 1][1] if written <= len(texts) else None
+
+
+def _expanded(payload: str, seen: _Seen, own: ToolCall) -> str | None:
     """A payload with the lines that its pointers stand for; None if one leads nowhere."""
     out: list[str] = []
     for line in payload.split("\n"):
@@ -224,8 +270,8 @@ def _expanded(
         if pointer is None:
             out.append(line)
             continue
-        found = calls.find(pointer.name, own)
-        target = _target(items, *found) if found else None
+        found = seen.calls.find(pointer.name, own)
+        target = seen.text(*found) if found else None
         meant = lines(pointer, numbering.read(target)) if target is not None else []
         if not meant:
             return None
@@ -238,9 +284,11 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
     first = place(there, pointer)
     if first is None:
         return []
-    if pointer.count is None:
-        return there.raw
-    bodies = there.bodies[first : first + pointer.count]
+    count = len(there.raw) if pointer.count is None else pointer.count
+    bodies = there.raw if pointer.count is None else there.bodies[first : first + count]
+    if any(map(repeats.is_fold, bodies)):
+        meant = repeats.meanings(there.raw)[first : first + count]
+        return list(chain.from_iterable(meant))
     if pointer.here is None:
         return bodies
     separator = pointer.separator
@@ -248,33 +296,3 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
         f"{numbering.label(number, separator)}{separator}{body}"
         for number, body in enumerate(bodies, pointer.here)
     ]
-
-
-def _calls_of(items: Iterable[Mapping[str, Any]]) -> ToolCalls:
-    calls = ToolCalls()
-    for item in items:
-        for part in item["parts"]:
-            if part["kind"] == "tool_use":
-                calls.add(part)
-    return calls
-
-
-def _target(items: Sequence[Mapping[str, Any]], call: ToolCall, written: int) -> str | None:
-    if not written:
-        part = _result(items, call.id)
-        return None if part is None else wrappers.payload_of(part)
-    for part in _parts(items, call.id, "tool_use"):
-        texts = list(written_texts(part.get("input")))
-        return texts[written - 1][1] if written <= len(texts) else None
-    return None
-
-
-def _result(items: Sequence[Mapping[str, Any]], call: str) -> Mapping[str, Any] | None:
-    return next(iter(_parts(items, call, "tool_result")), None)
-
-
-def _parts(items: Sequence[Mapping[str, Any]], call: str, kind: str) -> Iterable[Mapping[str, Any]]:
-    for item in items:
-        for part in item["parts"]:
-            if part["kind"] == kind and part.get("call") == call:
-                yield part

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 BLOCK = 3  # lines by which a repeat is looked up, as in Headroom's own fold of repeated blocks
 MIN_SAVED = 80  # characters less by one line, or it is not worth the reader's while
@@ -162,19 +163,27 @@ def _render(count: int, ordinal: int, quotation: str) -> str:
 
 def unfold(text: str) -> str:
     """The text with every line of `fold` replaced by the lines that it stands for."""
+    return "\n".join(chain.from_iterable(meanings(text.split("\n"))))
+
+
+def meanings(lines: Iterable[str]) -> list[list[str]]:
+    """For each line of a text what it stands for: itself, or lines before it if `fold` made it."""
     out: list[str] = []
+    found: list[list[str]] = []
     beginnings = _Beginnings()
-    for line in text.split("\n"):
+    for line in lines:
         match = _LINE.fullmatch(line)
         first = beginnings.find(match[3], int(match[2] or 1)) if match and match[3] else None
         if match and match[4] and out:
-            out += [out[-1]] * int(match[4])
+            meant = [out[-1]] * int(match[4])
         elif match is None or first is None:
             beginnings.add(len(out), line)
-            out.append(line)
+            meant = [line]
         else:
-            out += out[first : first + int(match[1])]
-    return "\n".join(out)
+            meant = out[first : first + int(match[1])]
+        out += meant
+        found.append(meant)
+    return found
 
 
 def is_fold(line: str) -> bool:

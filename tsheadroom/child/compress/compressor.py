@@ -6,6 +6,7 @@ it. So a conversation here is only ever added to.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Conversation:
         self._compressor = compressor
         self._earlier = outputs.Earlier()
         # Texts that calls write, by call, until the output says if that worked.
-        self._pending: dict[str, list[tuple[int, list[str | int], str]]] = {}
+        self._pending: dict[ToolCall, list[tuple[int, list[str | int], str]]] = {}
         self._answered: set[str] = set()  # calls whose output pointers may lead to
         # Files whose latest reading has folds in it. Read once more, a file comes in full: the
         # model may be reading again because it could not use the folds.
@@ -172,7 +173,7 @@ class Conversation:
         texts = [(self.length, way, text) for way, text in written_texts(inputs)]
         call.writes = bool(texts)
         if texts:
-            self._pending[call.id] = texts
+            self._pending[call] = texts
 
     def _forget(self) -> None:
         """The model does not see what stands before this place: nothing may point there."""
@@ -240,11 +241,13 @@ class Conversation:
         draft = outputs.Draft(text)
         if call.tool in settings.exclude_tools:
             return draft
-        if pointers.imitated(text):
+        kind = outputs.Kind.of(wrapped, call)
+        tidied = outputs.tidy(text, kind, settings, self._compressor.memo)
+        # Without its colours a text may hold what looks like a pointer, too.
+        if pointers.imitated(text) or pointers.IMITATION.search(tidied.text):
             result.note("imitation")
             return draft
-        kind = outputs.Kind.of(wrapped, call)
-        draft = outputs.tidy(text, kind, settings, self._compressor.memo)
+        draft = tidied
         if failed:
             return draft  # what went wrong is read closely, and is not what stands in a file
         again = _file_read(call) in self._folded_files
@@ -267,7 +270,8 @@ class Conversation:
         new = wrapped.close(draft.text)
         if draft.text != wrapped.payload and (not draft.pointers or _restores(new, wrapped, draft)):
             shorter = count(new)
-            smaller = shorter < before and _bytes(new) < _bytes(text)
+            # Providers refuse a block without text.
+            smaller = shorter < before and _bytes(new) < _bytes(text) and bool(new.strip())
             if smaller and _encodable(new):
                 after = shorter
                 edit = {
@@ -292,7 +296,7 @@ class Conversation:
 
     def _record_written(self, call: ToolCall, failed: bool) -> None:
         """The call has its answer: what it wrote stands in a file now, or does not."""
-        texts = self._pending.pop(call.id, [])
+        texts = self._pending.pop(call, [])
         if not failed and (texts or call.acts):
             self._note_changed(call)
         for number, (item, way, text) in enumerate(texts, 1):
@@ -320,9 +324,11 @@ class Conversation:
                 self._folded_files.add(reading)
             else:
                 self._folded_files.discard(reading)
-        if failed or call.id in self._answered:
+        if call.id in self._answered:
             return None
         self._answered.add(call.id)
+        if failed:
+            return None
         return self._add_target(self.length, part["slot"], call, 0, text)
 
     def _add_target(
@@ -356,7 +362,8 @@ def _file_read(call: ToolCall) -> tuple[str, str] | None:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    """The bytes of a text in a request, as the daemon counts them: a tab there takes two."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _encodable(text: str) -> bool:

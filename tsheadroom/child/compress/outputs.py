@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from tsheadroom.child.compress import reach
@@ -153,16 +154,23 @@ def _runs(
 
 def _point(draft: Draft, here: Lines, runs: list[Run], call: ToolCall, earlier: Earlier) -> None:
     """Put pointers in the place of runs, if the result can be undone."""
-    is_sparse = "sparse" in draft.transforms
+    is_sparse, repeated = ("sparse" in draft.transforms, "repeat" in draft.transforms)
+    meant = repeats.meanings(here.raw) if repeated else []
+
+    def piece(start: int, end: int) -> list[str]:
+        if is_sparse:
+            return here.framed(start, end)
+        return list(chain.from_iterable(meant[start:end])) if repeated else here.raw[start:end]
+
     out, back, found = [], [], []
     at = 0
     for run in runs:
         pointer = _pointer(here, run, call, earlier)
         if pointer is None:
             continue
-        piece = here.framed(at, run.of) if is_sparse else here.raw[at : run.of]
-        out += [*piece, pointers.render(pointer)]
-        back += [*piece, *pointers.lines(pointer, earlier.index.lines(run.target))]
+        between = piece(at, run.of)
+        out += [*between, pointers.render(pointer)]
+        back += [*between, *pointers.lines(pointer, earlier.index.lines(run.target))]
         at = run.end
         found.append(
             {
@@ -175,16 +183,18 @@ def _point(draft: Draft, here: Lines, runs: list[Run], call: ToolCall, earlier: 
                 "name": pointer.name,
             }
         )
-    piece = here.framed(at, len(here.raw)) if is_sparse else here.raw[at:]
+    last = piece(at, len(here.raw))
     # Lines come back with all their numbers, and what follows these says how they were written.
     written = [name for name in draft.transforms if name in ("gutter", "sparse")]
-    restored, text = (steps.undo(t, written) for t in ("\n".join(back + piece), draft.text))
+    plain = "\n".join(piece(0, len(here.raw))) if repeated else draft.text
+    restored, text = (steps.undo(t, written) for t in ("\n".join(back + last), plain))
     padded = restored != text
     if not found or (padded and numbering.add_padding(restored) != text):
         return
     if numbering.dense(text) != text:
         return  # the client's own numbers have gaps: who restores it would fill them
-    draft.text = "\n".join(out + piece)
+    shorter = "\n".join(out + last)
+    draft.text = repeats.fold(shorter) if repeated else shorter
     draft.pointers = found
     draft.transforms += ["fold", pointers.PADDED] if padded else ["fold"]
 
@@ -213,6 +223,8 @@ def _pointer(here: Lines, run: Run, call: ToolCall, earlier: Earlier) -> pointer
     if pointers.parse(pointers.render(pointer)) != pointer:
         return None
     if earlier.calls.find(name, call) != (target.call, target.written):
+        return None
+    if not pointers.same_repeats(here, run.of, there, run.first, run.count):
         return None
     return pointer if pointers.place(there, pointer) == run.first else None
 
