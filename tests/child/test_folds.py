@@ -429,7 +429,17 @@ def test_what_comes_again_quotes_lines_that_stand_in_the_output(talk: NewTalk) -
 
 @pytest.mark.parametrize(
     ("when", "folded"),
-    [("by night", ['[65 lines unchanged: see lines 1-65 of Bash "make" above]']), ("by day", [])],
+    [
+        ("by night", ['[65 lines unchanged: see lines 1-65 of Bash "make" above]']),
+        # What comes again is another line here. So it is folded as it stands there in full.
+        (
+            "by day",
+            [
+                '[33 lines unchanged: see lines 2-34 of Bash "make" above]',
+                '[30 lines unchanged: see lines 36-65 of Bash "make" above]',
+            ],
+        ),
+    ],
 )
 def test_lines_that_come_again_are_folded_where_they_mean_the_same(
     talk: NewTalk, when: str, folded: list[str]

@@ -172,6 +172,12 @@ def verify(
     return all(line in expected for line in new if parse(line) is not None)
 
 
+def shown(original: str, transforms: Iterable[str]) -> str:
+    """The original after those of the steps that can be repeated, in its wrapper."""
+    wrapped = wrappers.opened(original)
+    return wrapped.close(steps.repeat(wrapped.payload, transforms))
+
+
 def _equal(here: Lines, of: int, there: Lines, first: int, count: int) -> bool:
     if of < 0 or not 0 < count <= len(here.raw) - of or not 0 <= first <= len(there.raw) - count:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -72,6 +72,14 @@ class Draft:
     lossy: bool = False
     arranged: bool = False
 
+    def copy(self) -> Draft:
+        """Another draft of the same output, as far as this one has come."""
+        return replace(self, transforms=list(self.transforms), pointers=list(self.pointers))
+
+    def become(self, other: Draft) -> None:
+        """Go on with what another draft of the same output has come to."""
+        self.text, self.transforms, self.pointers = other.text, other.transforms, other.pointers
+
     def take(self, text: str, name: str) -> None:
         """Go on with a shorter text, made by the transform `name`; a longer one is passed over."""
         if len(text) < len(self.text):
@@ -130,12 +138,29 @@ def fold(
     if same is not None:
         _point_at_arranged(draft, same, call, earlier)
         return
-    here = numbering.read(draft.text)
-    runs = _runs(draft.text, here, call, earlier.index, settings)
-    if kind.is_file and settings.fold_files == "careful":
-        runs = reach.worthwhile(runs, here, earlier.chars)
-    if runs:
-        _point(draft, here, runs, call, earlier)
+    drafts = [draft.copy()]
+    if "repeat" in draft.transforms:
+        # Lines that come again may stand earlier, too; and where they do not come again there, only
+        # as they came.
+        drafts.append(_without_repeats(draft))
+    for one in drafts:
+        here = numbering.read(one.text)
+        runs = _runs(one.text, here, call, earlier.index, settings)
+        if kind.is_file and settings.fold_files == "careful":
+            runs = reach.worthwhile(runs, here, earlier.chars)
+        if runs:
+            _point(one, here, runs, call, earlier)
+    best = min(drafts, key=lambda one: len(one.text) if one.pointers else len(draft.text))
+    if best.pointers:
+        draft.become(best)
+
+
+def _without_repeats(draft: Draft) -> Draft:
+    """The draft with the lines that come again in their places."""
+    plain = draft.copy()
+    plain.text = repeats.unfold(draft.text)
+    plain.transforms.remove("repeat")
+    return plain
 
 
 def _runs(
