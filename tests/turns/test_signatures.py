@@ -52,6 +52,24 @@ def responses(turns: int, signature: str = "s") -> tuple[str, Items]:
     return "input", items
 
 
+def referred(turns: int) -> tuple[str, Items]:
+    """The provider has kept the reasoning, so the client only names it."""
+    key, items = responses(turns)
+    kept = {"type": "item_reference"}
+    named = [{**kept, "id": i["encrypted_content"]} if "summary" in i else i for i in items]
+    return key, named
+
+
+def searched(turns: int) -> tuple[str, Items]:
+    """Each answer has a search for tools that ran at the provider."""
+    key, items = responses(turns)
+    ran = {"execution": "server", "tools": []}
+    search = [{"type": f"tool_search_{part}", **ran} for part in ("call", "output")]
+    return key, [
+        one for item in items for one in ([item, *search] if "summary" in item else [item])
+    ]
+
+
 def claude(turns: int, signature: str = "s") -> tuple[str, Items]:
     items: Items = [{"role": "user", "content": "go"}]
     for n in range(turns):
@@ -112,7 +130,7 @@ class Session:
 Shape = Callable[..., tuple[str, Items]]
 
 
-@pytest.mark.parametrize("shape", [gemini, responses, claude])
+@pytest.mark.parametrize("shape", [gemini, responses, referred, searched, claude])
 async def test_an_old_output_that_the_client_masks_costs_itself_and_nothing_else(
     shape: Shape,
 ) -> None:

@@ -30,6 +30,7 @@ class CallError(TsheadroomError):
 class _Head(msgspec.Struct, frozen=True):
     role: str | None = ""
     type: str | None = ""
+    execution: msgspec.Raw = msgspec.Raw(b"")  # of OpenAI's tool search: who runs it
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -195,7 +196,8 @@ def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[
             if data.startswith(beginning, start):
                 return by_model
         head = _HEAD.decode(data[start:end])
-        return shape.by_model(head.role or "", head.type or "")
+        at_provider = bytes(head.execution) == b'"server"'
+        return shape.by_model(head.role or "", head.type or "", at_provider=at_provider)
 
     return [made(start, end) for start, end in items]
 

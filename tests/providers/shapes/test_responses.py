@@ -33,15 +33,20 @@ from tsheadroom.providers.shapes.responses import RESPONSES
         ({"type": "compaction"}, True, "assistant"),
         ({"type": "program"}, True, "assistant"),
         ({"type": "program_output"}, True, "assistant"),  # what ran there is part of the answer
+        ({"type": "multi_agent_call_output"}, True, "assistant"),
         ({"type": "function_call_output"}, False, "tool"),
         ({"type": "computer_call_output"}, False, "user"),
         ({"type": "mcp_approval_response"}, False, "user"),
         ({"type": "compaction_trigger"}, False, "user"),
-        ({"type": "item_reference"}, False, "user"),
+        ({"type": "item_reference"}, True, "assistant"),
+        ({"type": "tool_search_output", "execution": "client"}, False, "user"),
+        ({"type": "tool_search_output", "execution": "server"}, True, "assistant"),
     ],
 )
 def test_who_made_an_item(item: dict[str, Any], by_model: bool, role: str) -> None:
-    assert RESPONSES.by_model(item.get("role", ""), item.get("type", "")) is by_model
+    at_provider = item.get("execution") == "server"
+    kind = item.get("role", ""), item.get("type", "")
+    assert RESPONSES.by_model(*kind, at_provider=at_provider) is by_model
     assert RESPONSES.role(item) == role
 
 

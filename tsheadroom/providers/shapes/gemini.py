@@ -21,9 +21,9 @@ class Gemini:
 
     key = "contents"
 
-    def by_model(self, role: str, kind: str) -> bool:
+    def by_model(self, role: str, kind: str, *, at_provider: bool = False) -> bool:
         """True if the role is "model", Gemini's name for the assistant."""
-        del kind
+        del kind, at_provider
         return role == "model"
 
     def role(self, item: Json) -> str:

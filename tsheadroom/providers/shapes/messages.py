@@ -29,9 +29,9 @@ class Messages:
 
     key = "messages"
 
-    def by_model(self, role: str, kind: str) -> bool:
+    def by_model(self, role: str, kind: str, *, at_provider: bool = False) -> bool:
         """True if the role is "assistant"."""
-        del kind
+        del kind, at_provider
         return role == "assistant"
 
     def role(self, item: Json) -> str:

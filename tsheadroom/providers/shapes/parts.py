@@ -20,8 +20,11 @@ class Shape(Protocol):
     def key(self) -> str:
         """The name of the request body's member that has the conversation's items."""
 
-    def by_model(self, role: str, kind: str) -> bool:
-        """True if the model made an item with this `role` and `type`."""
+    def by_model(self, role: str, kind: str, *, at_provider: bool = False) -> bool:
+        """True if the model made an item with this `role` and `type`.
+
+        `at_provider` is true if the item says that it is of a tool that ran there.
+        """
 
     def role(self, item: Json) -> str:
         """The item's role: system, user, assistant or tool."""

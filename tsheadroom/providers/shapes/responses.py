@@ -30,18 +30,19 @@ _OUTPUTS = frozenset(
 )
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _NOT_THE_MODEL = frozenset({"system", "developer", "user"})
-# Items that clients make, beside messages and the outputs of tools.
+# Items that clients make, beside messages and the outputs of tools. An `item_reference` is none:
+# clients put it where an item of an answer stood that the provider has kept.
 _BY_CLIENT = frozenset(
     {
         "additional_tools",
         "agent_message",
         "compaction_trigger",
         "configuration_update",
-        "item_reference",
         "mcp_approval_response",
     }
 )
-_BY_PROVIDER = frozenset({"program_output"})  # outputs of what ran at the provider
+# Outputs of what ran at the provider.
+_BY_PROVIDER = frozenset({"multi_agent_call_output", "program_output"})
 
 
 class Responses:
@@ -49,11 +50,12 @@ class Responses:
 
     key = "input"
 
-    def by_model(self, role: str, kind: str) -> bool:
+    def by_model(self, role: str, kind: str, *, at_provider: bool = False) -> bool:
         """True for the assistant's messages, calls and reasoning; not for outputs of tools.
 
-        A kind that is not known is the model's: a provider adds kinds of answers more often than
-        a client adds kinds of requests.
+        What ran at the provider is a part of the answer, its output as well. A kind that is not
+        known is the model's: a provider adds kinds of answers more often than a client adds kinds
+        of requests.
         """
         if role in _NOT_THE_MODEL:
             return False
@@ -61,7 +63,7 @@ class Responses:
             return role == "assistant"
         if kind in _BY_CLIENT:
             return False
-        return not kind.endswith("_output") or kind in _BY_PROVIDER
+        return not kind.endswith("_output") or kind in _BY_PROVIDER or at_provider
 
     def role(self, item: Json) -> str:
         """The item's role: tool for outputs, assistant for calls and reasoning."""
@@ -72,7 +74,8 @@ class Responses:
             return "tool"
         if role in ("system", "developer"):
             return "system"
-        return "assistant" if self.by_model(role, kind) else "user"
+        at_provider = item.get("execution") == "server"
+        return "assistant" if self.by_model(role, kind, at_provider=at_provider) else "user"
 
     def parts(self, item: Json) -> Iterator[Part]:
         """Yield texts, calls with their arguments, and outputs."""
