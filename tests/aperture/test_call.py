@@ -136,9 +136,9 @@ def test_fingerprints_do_not_see_breakpoints() -> None:
     assert 0 in marked.canonical
 
 
-def digests_of(key: str, *items: object, signed: bool = False) -> Digests:
+def digests_of(key: str, *items: object, as_of_0_1: bool = False) -> Digests:
     body = json.dumps({"request_body": {key: items}}).encode()
-    return Digests.of(call_of(body), signed=signed)
+    return Digests.of(call_of(body), as_of_0_1=as_of_0_1)
 
 
 def gemini_answer(signature: str | None, name: str, **more: object) -> dict[str, object]:
@@ -153,7 +153,7 @@ def test_an_answer_is_the_same_whatever_signature_it_carries(name: str) -> None:
         digests_of("contents", gemini_answer(signature, name)) for signature in ("a", "b", None)
     )
     assert first.names == second.names == none.names
-    assert (first.unsigned, none.unsigned) == (True, False)
+    assert (first.renamed, none.renamed) == (True, False)
     assert first.names != digests_of("contents", gemini_answer("a", name, y=2)).names
     assert first.names != digests_of("messages", gemini_answer("a", name)).names
 
@@ -170,7 +170,7 @@ def test_what_a_reasoning_item_encrypts_is_its_signature_and_a_compaction_is_con
 
 def test_what_was_stored_under_signed_names_can_still_be_looked_up() -> None:
     answer = gemini_answer("a", "thoughtSignature")
-    signed = digests_of("contents", {"role": "user"}, answer, signed=True)
+    signed = digests_of("contents", {"role": "user"}, answer, as_of_0_1=True)
     assert signed.names == [
         digest(json.dumps(item).encode()) for item in ({"role": "user"}, answer)
     ]

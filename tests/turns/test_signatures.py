@@ -83,9 +83,26 @@ def claude(turns: int, signature: str = "s") -> tuple[str, Items]:
     return "messages", items
 
 
-def call(shape: tuple[str, Items]) -> bytes:
+def pointed(turns: int) -> tuple[str, Items]:
+    """A conversation over Converse whose one breakpoint stays where it is."""
+    items: Items = [{"role": "user", "content": [{"text": "go"}]}]
+    for n in range(turns):
+        use = {"toolUse": {"toolUseId": f"t{n}", "name": "f", "input": {}}}
+        done: Items = [
+            {"toolResult": {"toolUseId": f"t{n}", "content": [{"text": f"{n}{OUTPUT}"}]}}
+        ]
+        mark = [] if n else [{"cachePoint": {"type": "default"}}]
+        items += [
+            {"role": "assistant", "content": [use]},
+            {"role": "user", "content": done + mark},
+        ]
+    return "messages", items
+
+
+def call(shape: tuple[str, Items], request_id: str = "") -> bytes:
     key, items = shape
     said = {"provider": "corp", "model": "some-model", "login_name": "a@b"}
+    said["request_id"] = request_id
     return json.dumps({"metadata": said, "request_body": {key: items}}).encode()
 
 
@@ -204,22 +221,69 @@ async def test_a_thinking_block_is_part_of_the_answer() -> None:
     assert status == Event.TURN_GAP
 
 
-@pytest.mark.parametrize("shape", [gemini, responses])
-async def test_a_conversation_stored_under_signed_names_goes_on_under_them(shape: Shape) -> None:
-    """Version 0.1 named answers with their signatures, and its decisions are still in force."""
-    session = Session(Workers(shorten_all))
-    for n in range(4):
+def stored_by_0_1(session: Session, shape: Shape, turns: int) -> None:
+    """What a daemon of version 0.1 keeps of so many turns, each with an output shortened."""
+    for n in range(turns):
         called = read(call(shape(n)))
         assert isinstance(called, HookCall)
-        signed = Digests.of(called, signed=True)
-        request = Rules.of(
-            called, signed, Settings(), session.turns.account.model_of(called)
-        ).request
-        turn = begin(session.ledger, request)
+        names = Digests.of(called, as_of_0_1=True)
+        model = session.turns.account.model_of(called)
+        turn = begin(session.ledger, Rules.of(called, names, Settings(), model).request)
         decide(turn, {index: _old_form(called.item(index)) for index in turn.undecided if index})
+
+
+@pytest.mark.parametrize("shape", [gemini, responses, pointed])
+async def test_a_conversation_of_version_0_1_goes_on_under_its_old_names(shape: Shape) -> None:
+    """That version named items with what is left out now, and its decisions are still in force."""
+    session = Session(Workers(shorten_all))
+    stored_by_0_1(session, shape, 4)
     assert await session.outputs(shape(4)) == ("ssss", Event.TURN_CONTINUED)
     assert await session.outputs(shape(4)) == ("ssss", Event.TURN_REPEATED)
     assert await session.outputs(shape(5)) == ("sssss", Event.TURN_CONTINUED)
+
+
+@pytest.mark.parametrize("shape", [gemini, responses, pointed])
+async def test_an_edit_of_a_conversation_of_version_0_1_costs_itself_and_nothing_else(
+    shape: Shape,
+) -> None:
+    session = Session(Workers(shorten_all))
+    stored_by_0_1(session, shape, 5)
+    assert await session.outputs(masked(shape(5), 2)) == ("ssmss", Event.TURN_EDITED)
+    assert await session.outputs(masked(shape(6), 2)) == ("ssmsss", Event.TURN_CONTINUED)
+    twice = masked(masked(shape(7), 2), 4)
+    assert await session.outputs(twice) == ("ssmsmss", Event.TURN_EDITED)
+
+
+async def test_a_second_call_under_the_same_id_gets_what_the_first_one_got() -> None:
+    session = Session(Workers(shorten_all))
+    stored_by_0_1(session, gemini, 4)
+    first, second = [(await answered(session.turns, call(gemini(4), "r")))[0] for _ in range(2)]
+    assert first.count(b'"short"') == 4
+    assert second == first
+
+
+async def test_names_that_did_not_change_do_not_tell_that_the_old_ones_are_in_use() -> None:
+    """An answer that was made behind the daemon's back is no edit of a conversation as long."""
+
+    def other(turns: int) -> tuple[str, Items]:
+        key, items = pointed(turns)
+        return key, items[:5] + json.loads(json.dumps(items[5:]).replace('"f"', '"g"'))
+
+    session = Session(Workers(shorten_all))
+    for n in range(5):
+        await session.outputs(pointed(n))
+    assert await session.outputs(other(3)) == ("sss", Event.TURN_CONTINUED)
+    assert await session.outputs(other(5)) == ("oooos", Event.TURN_GAP)
+
+
+async def test_an_edit_under_todays_names_is_not_looked_up_under_the_old_ones() -> None:
+    """The newest answer was made under the names of today."""
+    session = Session(Workers(shorten_all))
+    stored_by_0_1(session, gemini, 3)
+    for n in range(5):
+        await session.outputs(gemini(n, signature="other"))
+    edited = masked(gemini(5, signature="other"), 1)
+    assert await session.outputs(edited) == ("smsss", Event.TURN_EDITED)
 
 
 def _old_form(item: bytes) -> Form:
@@ -227,5 +291,7 @@ def _old_form(item: bytes) -> Form:
     slot: Any = ("output",)
     if b"functionResponse" in item:
         slot = ("parts", 0, "functionResponse", "response", "output")
+    elif b"toolResult" in item:
+        slot = ("content", 0, "toolResult", "content", 0, "text")
     edit = ProposedEdit(slot, "short", OUTPUT)
     return build(item, digest(item), [edit], lambda item: Target(item, b"", b""), 9)

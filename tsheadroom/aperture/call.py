@@ -92,29 +92,31 @@ class Digests:
 
     names: list[bytes]
     canonical: dict[int, digests.Canonical]
-    unsigned: bool = False  # True if signatures were left out that may be parts of stored names
+    renamed: bool = False  # True if something was left out that may be a part of stored names
 
     @classmethod
-    def of(cls, call: HookCall, *, signed: bool = False) -> Digests:
+    def of(cls, call: HookCall, *, as_of_0_1: bool = False) -> Digests:
         """Hash each item once.
 
-        With `signed`, signatures that bind nothing are parts of the names, as they were up to
-        version 0.1: what such a daemon stored is found by these.
+        With `as_of_0_1`, only `cache_control` is left out of the names, as it was up to that
+        version: what such a daemon stored is found by these.
         """
         data, starts, key = call.data, [start for start, _ in call.items], call.shape.key
         items = [data[start:end] for start, end in call.items]
-        signatures = () if signed else binding.free_signatures(key)
+        signatures = () if as_of_0_1 else binding.free_signatures(key)
+        breakpoints = digests.BREAKPOINTS_OF_0_1 if as_of_0_1 else digests.BREAKPOINTS
+        newer = breakpoints[len(digests.BREAKPOINTS_OF_0_1) :]
         rewritten: dict[int, digests.Canonical] = {}
-        unsigned = False
-        for at in digests.respelled(data, *call.conversation, signatures):
+        renamed = False
+        for at in digests.respelled(data, *call.conversation, (*breakpoints, *signatures)):
             index = bisect_right(starts, at) - 1
             if index not in rewritten:
                 free = binding.free_signatures_of(key, items[index]) if signatures else ()
-                rewritten[index] = digests.canonical(items[index], free)
-                unsigned |= bool(free)
+                renamed = renamed or bool(free) or any(mark in items[index] for mark in newer)
+                rewritten[index] = digests.canonical(items[index], free, breakpoints)
         for index, plain in rewritten.items():
             items[index] = plain.data
-        return cls(digests.names_of(items), rewritten, unsigned)
+        return cls(digests.names_of(items), rewritten, renamed)
 
 
 @dataclass(frozen=True, slots=True)

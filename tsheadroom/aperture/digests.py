@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,8 +30,7 @@ _SPACES = frozenset((b" ", b"\t", b"\n", b"\r"))
 _FLAT = rb'\{[^{}"]*+(?:%(string)s[^{}"]*+)*+\}' % {b"string": _STRING}
 _NAMES: dict[bytes, bytes] = {b"s": _SPACE, b"string": _STRING, b"flat": _FLAT}
 _Members = Mapping[bytes, re.Pattern[bytes]]  # names, in quotes, and what has to follow each
-# Breakpoints that are members.
-_BREAKPOINTS: _Members = {
+_BREAKPOINTS: _Members = {  # those that are members
     b'"cache_control"': re.compile(rb"%(s)s:%(s)s(?:%(flat)s|null)" % _NAMES, re.DOTALL),
     b'"prompt_cache_breakpoint"': re.compile(
         rb"%(s)s:%(s)s(?:%(flat)s|%(string)s|true|false|null)" % _NAMES, re.DOTALL
@@ -39,6 +38,8 @@ _BREAKPOINTS: _Members = {
 }
 _SIGNATURE = re.compile(rb"%(s)s:%(s)s(?:%(string)s|null)" % _NAMES, re.DOTALL)
 _BLOCK = b'"cachePoint"'  # a breakpoint that is a content block
+BREAKPOINTS = (*_BREAKPOINTS, _BLOCK)  # their JSON names, with quotes
+BREAKPOINTS_OF_0_1 = BREAKPOINTS[:1]  # up to version 0.1 the others were parts of names
 _WHOLE_BLOCK = re.compile(rb'\{%(s)s"cachePoint"%(s)s:%(s)s%(flat)s%(s)s\}' % _NAMES, re.DOTALL)
 _COMMA = re.compile(rb"%(s)s,%(s)s" % _NAMES)
 _ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
@@ -82,15 +83,19 @@ class Canonical:
         return Canonical(b"".join((*kept, self.data[at:])), (*self._steps, tuple(step)))
 
 
-def canonical(item: bytes, signatures: Iterable[bytes] = ()) -> Canonical:
+def canonical(
+    item: bytes, signatures: Iterable[bytes] = (), breakpoints: Collection[bytes] = BREAKPOINTS
+) -> Canonical:
     """The bytes that a digest is made of: no breakpoints, and one text block as a string.
 
     `signatures` are JSON names of members (with quotes) that are left out, too.
     """
     left = Canonical(item)
-    members = {**_BREAKPOINTS, **dict.fromkeys(signatures, _SIGNATURE)}
+    members = {name: _BREAKPOINTS[name] for name in breakpoints if name in _BREAKPOINTS}
+    members |= dict.fromkeys(signatures, _SIGNATURE)
+    blocks = _block_cuts if _BLOCK in breakpoints else _no_cuts
     # In this order: without its breakpoint a list may turn out to be of one text block.
-    for find in (lambda data: _member_cuts(data, members), _block_cuts, _text_block_cuts):
+    for find in (lambda data: _member_cuts(data, members), blocks, _text_block_cuts):
         if cuts := find(left.data):
             left = left.without(cuts)
     return left
@@ -119,6 +124,10 @@ def _member_cuts(item: bytes, members: _Members) -> list[Span]:
         comma = _COMMA.match(item, member.end())
         cuts.append((before, comma.end() if comma else member.end()))
     return cuts
+
+
+def _no_cuts(_: bytes) -> list[Span]:
+    return []
 
 
 def _block_cuts(item: bytes) -> list[Span]:
@@ -153,15 +162,17 @@ def _text_block_cuts(item: bytes) -> list[Span]:
     return cuts
 
 
-def respelled(data: bytes, start: int, end: int, signatures: Iterable[bytes] = ()) -> Iterator[int]:
+def respelled(data: bytes, start: int, end: int, marks: Iterable[bytes]) -> Iterator[int]:
     """Yield an offset inside each item that `canonical` changes, in no order, some perhaps twice.
+
+    `marks` are the JSON names (with quotes) of what is left out.
 
     A few searches over the whole conversation are many times cheaper than looking into every item.
     The last one knows the two usual ways of spelling JSON. If a client uses a third one, and
     spells an item in two ways, the item is not recognised. That costs savings and nothing else.
     """
-    for marker in (*_BREAKPOINTS, _BLOCK, *signatures):
-        yield from _found(data, marker, start, end)
+    for mark in marks:
+        yield from _found(data, mark, start, end)
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
     for at in _found(data, one_text, start, end):

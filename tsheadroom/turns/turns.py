@@ -217,6 +217,9 @@ class OpenTurn:
         if rules.passed_by or not arrived:
             return allowed
         turn = await self._recognise(rules.request, Prefixes(rules.request), entry)
+        if digests.renamed and turn.status not in _KNOWN:
+            request, digests = await self._names_in_use(turn, call, digests, entry)
+            turn = await self._recognise(request, Prefixes(request), entry)
         _check_new_text(call, digests, turn)
         size, observe = len(self._body), rules.observe
         return (await offload(size, spliced, call, digests, turn, observe=observe)).body
@@ -226,17 +229,32 @@ class OpenTurn:
     ) -> tuple[Turn, Digests]:
         """Return the turn, and the names by which its conversation is known.
 
-        Up to version 0.1 signatures were parts of the names. A conversation that began under such a
+        Up to version 0.1 more was a part of the names. A conversation that began under such a
         daemon goes on under its old names, or its forms would be lost.
         """
         turn = await self._begin(request, entry)
-        if not digests.unsigned or turn.status in _KNOWN:
+        if not digests.renamed or turn.status in _KNOWN:
             return turn, digests
-        signed = await offload(len(self._body), Digests.of, called, signed=True)
-        older = replace(request, digests=signed.names)
-        if (await self._recognise(older, Prefixes(older), entry)).status in _KNOWN:
-            return await self._begin(older, entry), signed
+        request, digests = await self._names_in_use(turn, called, digests, entry)
         return await self._begin(request, entry), digests
+
+    async def _names_in_use(
+        self, turn: Turn, called: HookCall, digests: Digests, entry: Entry
+    ) -> tuple[Request, Digests]:
+        """The request under the names of version 0.1, if it is known by these, else as it is.
+
+        `turn` is what is known of it by the names of today. Items that have the same name in both
+        say nothing about which names are in use.
+        """
+        names = await offload(len(self._body), Digests.of, called, as_of_0_1=True)
+        older = replace(turn.request, digests=names.names)
+        found = await self._recognise(older, Prefixes(older), entry)
+        pairs = enumerate(zip(names.names, digests.names, strict=True))
+        renamed = next((index for index, (old, new) in pairs if old != new), len(names.names))
+        edited = found.status is Status.EDITED and found.shared > max(renamed, turn.shared)
+        if edited or found.status in _KNOWN:
+            return older, names
+        return turn.request, digests
 
     async def _begin(self, request: Request, entry: Entry) -> Turn:
         """Return the turn, once no other call is deciding about the same request.
