@@ -150,6 +150,14 @@ def test_behind_an_edit_a_form_stays_only_if_what_it_points_at_does() -> None:
     assert found.undecided == (2, 4, 6, 12)
 
 
+def test_what_a_form_behind_an_edit_points_at_stays_as_it_is() -> None:
+    known = branch("a B c D e F g", [1, 3, 5, 7])
+    known.forms[6] = pointing("f6", 4, "e", None)
+    now = request("a B edited D e F g H i", thinks=False)
+    found = edited(now, Prefixes(now), known)
+    assert (set(found.forms), found.undecided) == ({6}, (2, 8))
+
+
 def test_behind_an_answer_that_is_another_one_no_form_stays() -> None:
     """Pointers name calls, and these are now others."""
     known = branch("a B c D e F g H i", [1, 3, 5, 7, 9], forms=[0, 2, 4, 6, 8])

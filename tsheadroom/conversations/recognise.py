@@ -95,19 +95,21 @@ def continued(request: Request, branch: Branch, shared: int) -> Recognised:
 def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
     """The client changed an item itself. The provider's prefix ends there, whatever we do.
 
-    Items that it left as they were keep their forms, behind the edit as well. The others that
-    follow may be decided again, unless a signature there is still bound to what comes before.
+    Items that it left as they were keep their forms, behind the edit as well, and what these point
+    at stays as it is. The others that follow may be decided again, unless a signature there is
+    still bound to what comes before.
     """
     shared = branch.shared(prefixes.joined)
     kept = _forms_left(branch, request, shared)
     bound = request.has_prefix_cache and request.binds_after(shared)
     first = max(shared, request.newest_answer) if bound else shared
+    stays = {*kept, *(target.item for form in kept.values() for target in form.targets)}
     return Recognised(
         Status.EDITED,
         branch,
         shared,
         kept,
-        tuple(index for index in _after(request, first) if index not in kept),
+        tuple(index for index in _after(request, first) if index not in stays),
         shared,
     )
 
