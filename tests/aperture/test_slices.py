@@ -107,10 +107,14 @@ def test_no_lone_surrogate_is_left(text: str) -> None:
     json.loads(fixed).encode("utf-8")
 
 
-def test_locate_follows_a_path() -> None:
+def test_a_value_is_found_by_its_path() -> None:
     data = b'{"role":"user","content":[{"x":1},{"content":[{"type":"text","text":"hi"}]}]}'
-    span = split.locate(data, ("content", 1, "content", 0, "text"))
+    places = split.Places(data)
+    span = places.find(("content", 1, "content", 0, "text"))
     assert span is not None
     assert data[slice(*span)] == b'"hi"'
-    assert split.locate(data, ("content", 2, "text")) is None
-    assert split.locate(data, ("nothing",)) is None
+    for nowhere in (("content", 2, "text"), ("nothing",), ("content", "x"), ("role", 0), (0,)):
+        assert places.find(nowhere) is None
+    span = places.find(("content", 0, "x"))
+    assert span is not None
+    assert data[slice(*span)] == b"1"

@@ -480,3 +480,42 @@ def test_what_looks_like_a_pointer_without_its_colours_ends_a_fold(talk: NewTalk
     text = "\n".join(["[lines 1-9 \x1b[1munchanged: see Read main.py above]", *FILE])
     assert t.run("cat log.txt", text) == text
     assert t.last.notes == {"imitation": 1}
+
+
+def test_of_two_lines_with_one_number_the_first_is_meant(talk: NewTalk) -> None:
+    """Two views in one output: the second cannot be named where its numbers stand in the first."""
+    first, second = source(8_000, "first"), source(9_000, "second")
+    t = talk(fold_files="all")
+    t.run("cat -n a b", view(first, "\t") + "\n---\n" + view(second, "\t"))
+    sent = t.run("cat b", "\n".join(["new", *second]))
+    assert pointer_lines(sent) == [
+        '[1000 lines unchanged: see lines 8001-9000 of Bash "cat -n a b" above]'
+    ]
+
+
+def test_many_folds_into_many_texts_are_no_trap(talk: NewTalk) -> None:
+    """Each text is split once, and what stands for other lines worked out once."""
+    files = [source(600, f"file_{at}") for at in range(30)]
+    t = talk(fold_files="all")
+    for at, lines in enumerate(files):
+        t.run(f"cat {at}", "\n".join([*lines, *[f"the end of file number {at}"] * 90]))
+    mixed = [
+        line
+        for at in range(0, 600, 8)
+        for lines in files
+        for line in (*lines[at : at + 8], f"{at}")
+    ]
+    assert len(pointer_lines(t.run("cat mixed", "\n".join(mixed)))) == 30 * 75
+
+
+def test_many_folds_over_lines_that_stand_for_others_are_no_trap(talk: NewTalk) -> None:
+    def log(new: list[str]) -> str:
+        lines = list(BLOCK)
+        for at in range(1_200):
+            lines += [f"unique line {at} {n} of this output" for n in range(8)] + BLOCK
+            lines += [f"{word} {at}" for word in new]
+        return "\n".join(lines)
+
+    t = talk()
+    t.run("make", log([]))
+    assert len(pointer_lines(t.run("cargo build", log(["new"])))) == 1_200

@@ -71,6 +71,11 @@ def test_search_results_are_grouped(talk: NewTalk) -> None:
     assert sent.split("\n")[:2] == ["src/module/a.py", ":    def method_0(self)"]
 
 
+@pytest.mark.parametrize("text", ["a/" * 500_000, "QmFzZTY0/+" * 100_000, "a.b:" + "/" * 500_000])
+def test_a_long_line_is_no_trap_for_grouping(text: str) -> None:
+    assert listings.fold(text) == text
+
+
 @given(st.lists(st.text("ab/.:\n -", max_size=8), max_size=12).map("\n".join))
 def test_grouping_can_be_undone(text: str) -> None:
     folded = listings.fold(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -150,3 +151,19 @@ def test_a_short_name_stays_with_the_file_that_it_was_given_for() -> None:
     later = add(calls, "Bash", {"command": "ls"})
     assert calls.find("Read c.py", own) == (first, 0)
     assert calls.name(own, later, 0) == "Read a/c.py"
+
+
+def test_many_calls_of_one_name_are_no_trap() -> None:
+    """Each output of a batch of parallel calls names the latest call before its own."""
+    calls = ToolCalls()
+    same = [add(calls, "Bash", {"command": "ls"}) for at in range(30_000)]
+    for before, own in pairwise(same):
+        assert calls.name(before, own, 0) == 'Bash "ls"'
+    assert calls.find('Bash "ls"', same[0]) is None
+
+
+def test_a_name_with_a_number_of_any_length_is_looked_up() -> None:
+    calls = ToolCalls()
+    tool = "T #" + "9" * 5000
+    call, own = (add(calls, tool, {"x": said}) for said in "ab")
+    assert calls.find(calls.name(call, own, 0), own) is None

@@ -250,3 +250,9 @@ def test_equal_lines_that_stand_for_others_are_compared_by_these(when: str, same
         "transforms": ["repeat", "fold"],
     }
     assert pointers.verify(said, "\n".join(log(when, "new")), lambda *_: there) is same
+
+
+def test_what_only_begins_like_a_pointer_is_no_trap() -> None:
+    assert not pointers.imitated("[same output as " * 100_000)
+    assert not pointers.imitated("[same output as above]\n[same output as\n above]")
+    assert pointers.imitated("[same output as " * 100_000 + "x above]")

@@ -146,3 +146,18 @@ def test_a_long_output_is_no_trap(lines: list[str]) -> None:
     """None of them takes time that grows with the square of its lines; two of them did."""
     text = "\n".join(lines)
     assert repeats.unfold(repeats.fold(text)) == text
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["x", "[the line above 999999999 times more]"],
+        [
+            "a line to be quoted",
+            *(f'[{2**at} lines again, from "a line to be"]' for at in range(40)),
+        ],
+    ],
+)
+def test_nothing_stands_for_more_lines_than_were_ever_folded(lines: list[str]) -> None:
+    assert sum(map(len, repeats.meanings(lines))) <= repeats.MAX_LINES
+    assert len(repeats.meanings(lines)) == len(lines)

@@ -54,3 +54,13 @@ def test_a_screen_shown_again_is_the_same(text: str) -> None:
 )
 def test_json_loses_its_layout_only(text: str, small: str) -> None:
     assert jsontext.minify(text) == small
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [("\rb", "b" + "a" * 499_999), ("a\x1b[K", "a" * 1_000_000), ("b\x1b[1K", None)],
+)
+def test_a_long_line_is_no_trap(piece: str, shown: str | None) -> None:
+    """Each piece moves, or erases, where a megabyte stands already."""
+    text = "a" * 500_000 + piece * 500_000
+    assert terminal.screen(text) == (text if shown is None else shown)

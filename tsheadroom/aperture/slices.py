@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -85,20 +85,29 @@ def elements(data: bytes, span: Span | None = None) -> list[Span]:
     return found
 
 
-def locate(data: bytes, path: Sequence[str | int]) -> Span | None:
-    """Find the value at `path` (keys and indexes) in `data`, its quotes included.
+class Places:
+    """Finds values in `data` by their paths. What was split for one path is kept for the next."""
 
-    None if there is no such value.
-    """
-    span: Span = (0, len(data))
-    try:
-        for step in path:
-            span = (
-                members(data, span)[step] if isinstance(step, str) else elements(data, span)[step]
-            )
-    except (SplitError, KeyError, IndexError):
-        return None
-    return span
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._split: dict[tuple[str | int, ...], Any] = {}  # path -> spans by key or by index
+
+    def find(self, path: Sequence[str | int]) -> Span | None:
+        """Where the value at `path` (keys and indexes) stands, its quotes included.
+
+        None if there is no such value.
+        """
+        span: Span = (0, len(self._data))
+        try:
+            for at, step in enumerate(path):
+                way = tuple(path[:at])
+                if way not in self._split:
+                    split = members if isinstance(step, str) else elements
+                    self._split[way] = split(self._data, span)
+                span = self._split[way][step]
+        except (SplitError, KeyError, IndexError, TypeError):
+            return None
+        return span
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:

@@ -77,8 +77,9 @@ def build(
     """
     made: list[Edit] = []
     targets: dict[int, Target] = {}
+    places = split.Places(canonical)
     for edit in edits:
-        span = split.locate(canonical, edit.slot)
+        span = places.find(edit.slot)
         if span is None:
             raise Refused(f"there is no text at {list(edit.slot)}")
         new = _encoded(edit.text)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 MIN_GROUP = 2  # lines of one file in a row
-# A path: no spaces or brackets, and a slash or a dot in it; "http://" is no path with a rest.
-_HIT = re.compile(r"([^\s:'\"()\[\]{}<>,;=]*[/.][^\s:'\"()\[\]{}<>,;=]*)(:(?!//).*)", re.DOTALL)
+# A path has no spaces or brackets in it; "http://" is none with a rest.
+_HIT = re.compile(r"([^\s:'\"()\[\]{}<>,;=]++):(?!//)")
 
 
 def fold(text: str) -> str:
@@ -22,8 +22,7 @@ def fold(text: str) -> str:
     out: list[str] = []
     at = 0
     while at < len(lines):
-        match = _HIT.fullmatch(lines[at])
-        path = match[1] if match else ""
+        path = _path(lines[at])
         end = at + 1
         while path and end < len(lines) and lines[end].startswith(path + ":"):
             end += 1
@@ -35,6 +34,13 @@ def fold(text: str) -> str:
         at = end
     folded = "\n".join(out)
     return folded if len(folded) < len(text) and unfold(folded) == text else text
+
+
+def _path(line: str) -> str:
+    """What a search result begins with; "" for any other line."""
+    match = _HIT.match(line)
+    path = match[1] if match else ""
+    return path if "/" in path or "." in path else ""
 
 
 def unfold(text: str) -> str:

@@ -12,6 +12,7 @@ Standard library only: it runs in any interpreter.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,10 +99,11 @@ class ToolCalls:
         return None if call is None else (call, written)
 
     def _latest(self, key: tuple[str, str], own: ToolCall, written: int) -> ToolCall | None:
-        for call in reversed(self._of_key.get(key, [])):
-            if call.order < own.order or (written and call is own):
-                return call
-        return None
+        same = self._of_key.get(key, [])
+        at = bisect_left(same, own.order, key=lambda call: call.order)
+        if written and at < len(same) and same[at] is own:
+            return own
+        return same[at - 1] if at else None
 
     def _note_endings(self, call: ToolCall) -> None:
         for ending in endings(call.path):
@@ -128,8 +130,8 @@ class ToolCalls:
 
 
 _NAME = re.compile(
-    r"(?P<your>(?:edit (?P<edit>\d+) of )?your )?"
-    r"(?P<tool>[\w.:-]+)(?= )(?: #(?P<ordinal>\d+))?(?: (?P<label>.+))?"
+    r"(?P<your>(?:edit (?P<edit>\d{1,9}) of )?your )?"
+    r"(?P<tool>[\w.:-]+)(?= )(?: #(?P<ordinal>\d{1,9}))?(?: (?P<label>.+))?"
 )
 
 
@@ -147,7 +149,7 @@ def _quotations(call: ToolCall, inputs: Any) -> tuple[str, list[str]]:
         short = _subject(inputs) or long
     else:
         return "", []
-    preamble = _PREAMBLE.match(short)
+    preamble = _PREAMBLE.match(short, 0, _LOOKED_AT)
     short = short[preamble.end() :] if preamble else short
     quotations = [_quote(short, _QUOTED), *(_quote(short, length) for length in _LONGER)]
     return long[:_LOOKED_AT], [*quotations, _quote(long, _LONGER[-1])]

@@ -49,6 +49,7 @@ class Lines:
     separators: list[str]  # by segment
     starts: dict[int, int]  # number -> line, of the first segment that has it
     mixed: set[int] = field(default_factory=set)  # segments with tabs after an arrow
+    meant: list[list[str]] | None = None  # kept for `pointers.meanings`
 
     @property
     def numbered(self) -> bool:

@@ -25,12 +25,9 @@ from tsheadroom.texts.naming import ToolCalls
 from tsheadroom.texts.numbering import ARROW, Lines
 from tsheadroom.texts.tools import ToolCall, written_texts
 
-# What looks like a pointer anywhere in a text: an imitation by a client, or one that an agent
-# copied into a file. Looser than the grammar on purpose.
-IMITATION = re.compile(
-    r"(?:\d lines|\[lines \d+(?:-| to |\.\.|:|\|)\d+) unchanged: see "
-    r"|\[same output as [^\n]+ above\]"
-)
+_UNCHANGED = re.compile(r"(?:\d lines|\[lines \d+(?:-| to |\.\.|:|\|)\d+) unchanged: see ")
+_SAME = "[same output as "
+_ABOVE = " above]"
 
 _LINE = re.compile(
     r"\[(?:same output as|(?:"
@@ -87,10 +84,26 @@ def parse(line: str) -> Pointer | None:
 
 
 def imitated(text: str) -> bool:
-    """True if a text that we did not write holds something that looks like a pointer."""
-    if " unchanged: see " in text or "[same output as " in text:
-        return IMITATION.search(text) is not None
-    return repeats.IMITATION.search(text) is not None
+    """True if a text that we did not write holds something that looks like a line of ours."""
+    return looks_folded(text) or repeats.IMITATION.search(text) is not None
+
+
+def looks_folded(text: str) -> bool:
+    """True if a text holds something that looks like a pointer.
+
+    An imitation by a client, or one that an agent copied into a file. This is looser than the
+    grammar on purpose.
+    """
+    if " unchanged: see " in text and _UNCHANGED.search(text) is not None:
+        return True
+    at = text.find(_SAME)
+    while at >= 0:
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        if text.rfind(_ABOVE, at + len(_SAME) + 1, end) >= 0:
+            return True
+        at = text.find(_SAME, end)
+    return False
 
 
 def describe(here: Lines, of: int, there: Lines, first: int, count: int, name: str) -> Pointer:
@@ -200,8 +213,15 @@ def same_repeats(here: Lines, of: int, there: Lines, first: int, count: int) -> 
     """
     if not any(map(repeats.is_fold, there.raw[first : first + count])):
         return True
-    meant = repeats.meanings(here.raw)[of : of + count]
-    return not here.numbers[of] and meant == repeats.meanings(there.raw)[first : first + count]
+    meant = meanings(here)[of : of + count]
+    return not here.numbers[of] and meant == meanings(there)[first : first + count]
+
+
+def meanings(lines: Lines) -> list[list[str]]:
+    """For each line what it stands for, as `repeats.meanings` has it; worked out once a text."""
+    if lines.meant is None:
+        lines.meant = repeats.meanings(lines.raw)
+    return lines.meant
 
 
 def expand(
@@ -248,6 +268,7 @@ class _Seen:
         self._inputs: dict[ToolCall, Any] = {}
         self._outputs: dict[ToolCall, Mapping[str, Any]] = {}
         self._answered: set[str] = set()
+        self._split: dict[tuple[ToolCall, int], Lines | None] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
         for part in item["parts"]:
@@ -259,8 +280,14 @@ class _Seen:
                     self._answered.add(call.id)
                     self._outputs[call] = part
 
-    def text(self, call: ToolCall, written: int) -> str | None:
+    def lines(self, call: ToolCall, written: int) -> Lines | None:
         """The call's output (0), or the n-th text that it writes; None if there is none."""
+        if (call, written) not in self._split:
+            text = self._text(call, written)
+            self._split[call, written] = None if text is None else numbering.read(text)
+        return self._split[call, written]
+
+    def _text(self, call: ToolCall, written: int) -> str | None:
         if not written:
             part = self._outputs.get(call)
             return None if part is None else wrappers.payload_of(part)
@@ -277,8 +304,8 @@ def _expanded(payload: str, seen: _Seen, own: ToolCall) -> str | None:
             out.append(line)
             continue
         found = seen.calls.find(pointer.name, own)
-        target = seen.text(*found) if found else None
-        meant = lines(pointer, numbering.read(target)) if target is not None else []
+        target = seen.lines(*found) if found else None
+        meant = lines(pointer, target) if target is not None else []
         if not meant:
             return None
         out += meant
@@ -293,7 +320,7 @@ def lines(pointer: Pointer, there: Lines) -> list[str]:
     count = len(there.raw) if pointer.count is None else pointer.count
     bodies = there.raw if pointer.count is None else there.bodies[first : first + count]
     if any(map(repeats.is_fold, bodies)):
-        meant = repeats.meanings(there.raw)[first : first + count]
+        meant = meanings(there)[first : first + count]
         return list(chain.from_iterable(meant))
     if pointer.here is None:
         return bodies

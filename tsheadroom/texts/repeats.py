@@ -173,14 +173,17 @@ def meanings(lines: Iterable[str]) -> list[list[str]]:
     beginnings = _Beginnings()
     for line in lines:
         match = _LINE.fullmatch(line)
+        count = int(match[1] or match[4]) if match else 0
         first = beginnings.find(match[3], int(match[2] or 1)) if match and match[3] else None
+        if len(out) + count > MAX_LINES:
+            first = match = None  # `fold` says no such thing
         if match and match[4] and out:
-            meant = [out[-1]] * int(match[4])
-        elif match is None or first is None:
+            meant = out[-1:] * count
+        elif first is None:
             beginnings.add(len(out), line)
             meant = [line]
         else:
-            meant = out[first : first + int(match[1])]
+            meant = out[first : first + count]
         out += meant
         found.append(meant)
     return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+MAX_ERASED = 8  # times the length of a line; a progress bar erases as much as it shows
+
 # Colours and other renditions, which show no text of their own.
 _STYLE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\(B")
 # Titles and links: the text between is not shown; a link's own text stands outside of it.
@@ -28,26 +30,35 @@ def screen(text: str) -> str:
         return text
     if "\r" not in shown and "\x1b" not in shown:
         return shown
-    return "\n".join(_line(line) for line in shown.split("\n"))
+    lines = [_line(line) for line in shown.split("\n")]
+    return "\n".join(line for line in lines if line is not None) if None not in lines else text
 
 
-def _line(line: str) -> str:
-    """One line after its movements. What a shorter rewrite leaves of a longer text stays on a
-    terminal, so it stays here."""
+def _line(line: str) -> str | None:
+    """One line after its movements; None if it erases far more than it shows.
+
+    What a shorter rewrite leaves of a longer text stays on a terminal, so it stays here.
+    """
     if "\r" not in line and "\x1b" not in line:
         return line
     ending = "\r" if line.endswith("\r") else ""  # a CRLF file: its line ends are content
-    cells, column = "", 0
+    cells: list[str] = []
+    column = erased = 0
     for piece in _MOVE.split(line.rstrip("\r")):
         if piece == "\r" or (piece.endswith("G") and piece.startswith("\x1b")):
             column = 0
         elif piece in ("\x1b[K", "\x1b[0K"):
-            cells = cells[:column]
+            del cells[column:]
         elif piece == "\x1b[2K":
-            cells = ""
+            erased += column
+            cells.clear()
         elif piece == "\x1b[1K":
-            cells = " " * column + cells[column:]
+            erased += column
+            cells[:column] = " " * column
         else:
-            cells = cells[:column].ljust(column) + piece + cells[column + len(piece) :]
+            cells += " " * (column - len(cells))
+            cells[column : column + len(piece)] = piece
             column += len(piece)
-    return cells + ending
+        if erased > MAX_ERASED * len(line):
+            return None
+    return "".join(cells) + ending

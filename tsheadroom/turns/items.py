@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations.forms import Form, forwarded, token_of
-from tsheadroom.providers.shapes import COMPACTIONS, Part
+from tsheadroom.providers.shapes import COMPACTIONS, Part, Slot
 from tsheadroom.texts import wrappers
+
+_T = TypeVar("_T")
 
 
 class Items:
@@ -23,6 +25,8 @@ class Items:
         self.names = digests.names
         self._digests = digests
         self._read: dict[tuple[int, bytes], tuple[str, list[Part]]] = {}
+        self._texts: dict[int, dict[Slot, str]] = {}
+        self._outputs: dict[tuple[int, bytes], dict[Slot, Part]] = {}
 
     def canonical(self, index: int) -> bytes:
         """The item's bytes as its digest sees them: without breakpoints."""
@@ -39,19 +43,18 @@ class Items:
 
     def text_at(self, index: int, slot: Sequence[Any]) -> str | None:
         """The text at a path inside the item, as the client sent it."""
-        for part in self.parts(index, None):
-            if part["kind"] in ("text", "tool_result"):
-                for where, text in wrappers.pieces(part):
-                    if list(where) == list(slot):
-                        return text
-        return None
+        if index not in self._texts:
+            parts = [p for p in self.parts(index, None) if p["kind"] in ("text", "tool_result")]
+            self._texts[index] = {tuple(s): t for p in parts for s, t in wrappers.pieces(p)}
+        return _found(self._texts[index], slot)
 
     def output(self, index: int, form: Form | None, slot: Sequence[Any]) -> Part | None:
         """The tool output whose first text is at this path."""
-        parts = self.parts(index, form)
-        return next(
-            (p for p in parts if p["kind"] == "tool_result" and list(p["slot"]) == list(slot)), None
-        )
+        key = (index, token_of(form))
+        if key not in self._outputs:
+            outputs = (p for p in self.parts(index, form) if p["kind"] == "tool_result")
+            self._outputs[key] = {tuple(part["slot"]): part for part in outputs}
+        return _found(self._outputs[key], slot)
 
     def written(self, index: int, form: Form | None, call: str, way: Sequence[Any]) -> str | None:
         """The text at a path inside the input of a tool call."""
@@ -94,6 +97,13 @@ def _decode(item: bytes) -> Any:
     try:
         return msgspec.json.decode(item)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+
+
+def _found(by_slot: Mapping[Slot, _T], slot: Sequence[Any]) -> _T | None:
+    try:
+        return by_slot.get(tuple(slot))
+    except TypeError:  # a list in it
         return None
 
 

@@ -13,6 +13,7 @@ from tsheadroom.child import protocol
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.forms import Form, ProposedEdit, Refused, Target
 from tsheadroom.conversations.turn import Turn
+from tsheadroom.providers.shapes import Slot
 from tsheadroom.texts import pointers, wrappers
 from tsheadroom.turns.items import Items
 from tsheadroom.workers import messages
@@ -105,12 +106,15 @@ class Question:
         index = proposed.item
         if index not in self._undecided:
             raise Refused("the item is decided already")
-        edits = []
+        edits, originals = [], []
         for edit in proposed.edits:
             original = self._items.text_at(index, edit.slot)
             if original is None:
                 raise Refused(f"there is no text at {edit.slot}")
-            self._check_pointers(edit, original, proposed)
+            originals.append(original)
+        texts = {tuple(edit.slot): edit.text for edit in proposed.edits}
+        for edit, original in zip(proposed.edits, originals, strict=True):
+            self._check_pointers(edit, original, index, texts)
             targets = tuple(p.item for p in edit.pointers if p.item != index)
             edits.append(ProposedEdit(tuple(edit.slot), edit.text, original, targets))
         return forms.build(
@@ -125,14 +129,19 @@ class Question:
         return Target(item, self._items.names[item], forms.token_of(self._form_of(item)))
 
     def _check_pointers(
-        self, edit: messages.EditMessage, original: str, proposed: messages.FormMessage
+        self, edit: messages.EditMessage, original: str, index: int, texts: Mapping[Slot, str]
     ) -> None:
+        """Raise Refused if a pointer does not hold; `texts` are the new ones of its own item."""
+
+        def seen(item: int) -> bool:
+            return self._items.first_seen <= item <= index
+
         def lookup(item: int, slot: list[Any], call: str) -> str | None:
-            return self._outgoing(item, slot, call, proposed)
+            proposed = texts if item == index else None
+            return self._outgoing(item, slot, call, proposed) if seen(item) else None
 
         def as_sent(item: int, slot: list[Any], _: str) -> str | None:
-            seen = self._items.first_seen <= item <= proposed.item
-            part = self._items.output(item, None, slot) if seen else None
+            part = self._items.output(item, None, slot) if seen(item) else None
             return None if part is None else wrappers.payload_of(part)
 
         plain = msgspec.to_builtins(edit)
@@ -140,21 +149,20 @@ class Question:
             raise Refused("a pointer's target does not stand in the outgoing conversation")
 
     def _outgoing(
-        self, item: int, slot: list[Any], call: str, proposed: messages.FormMessage
+        self, item: int, slot: list[Any], call: str, proposed: Mapping[Slot, str] | None
     ) -> str | None:
-        """An earlier text as it goes out: what a call writes, or the payload of an output."""
-        if not self._items.first_seen <= item <= proposed.item:
-            return None
-        # The target may be another output in the same message, whose form is only proposed yet.
-        own = item == proposed.item
-        form = None if own else self._form_of(item)
+        """An earlier text as it goes out: what a call writes, or the payload of an output.
+
+        `proposed` are the new texts of an item whose form is only proposed yet.
+        """
+        form = None if proposed is not None else self._form_of(item)
         if slot[:1] == ["input"]:
             return self._items.written(item, form, call, slot[1:])
         part = self._items.output(item, form, slot)
         if part is None:
             return None
-        edits = {tuple(edit.slot): edit.text for edit in proposed.edits} if own else {}
-        texts = (edits.get(tuple(at), text) for at, text in wrappers.pieces(part))
+        new = proposed or {}
+        texts = (new.get(tuple(at), text) for at, text in wrappers.pieces(part))
         return wrappers.joined(wrappers.opened(text).payload for text in texts)
 
     def _form_of(self, item: int) -> Form | None:

@@ -244,7 +244,7 @@ class Conversation:
         kind = outputs.Kind.of(wrapped, call)
         tidied = outputs.tidy(text, kind, settings, self._compressor.memo)
         # Without its colours a text may hold what looks like a pointer, too.
-        if pointers.imitated(text) or pointers.IMITATION.search(tidied.text):
+        if pointers.imitated(text) or pointers.looks_folded(tidied.text):
             result.note("imitation")
             return draft
         draft = tidied

@@ -7,8 +7,9 @@ long the conversation is. A hit is always confirmed against the text itself.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -24,6 +25,7 @@ PARSED = 8  # target texts kept split, for the next look
 MIN_CHARS = 200
 PIECE_LINES = 6  # a run beside a fold into the same text may be shorter: it is the same re-reading
 PIECE_CHARS = 160
+MAX_BRACE = 12  # characters of a line that says nothing of where it stands
 OWN_LINES = 7  # a tool that shows what this very call has written says nothing new
 OWN_CHARS = 200
 SAME_CHARS = 100  # an output wholly equal to an earlier one needs only this
@@ -162,6 +164,8 @@ class Folder:
         self._allowed = allowed
         self._min_lines = min_lines
         self._hashes = list(map(hash, numbering.loose(text)))
+        self._split: dict[FoldTarget, Lines] = {}
+        self._anchors: dict[FoldTarget, Mapping[str, Sequence[int]]] = {}
 
     def runs(self) -> list[Run]:
         """The runs to fold, in order, none overlapping."""
@@ -196,12 +200,13 @@ class Folder:
         self, target: FoldTarget, of: int, first: int, floor: int, ceiling: int
     ) -> Run | None:
         """The longest run through one pair of equal lines that a pointer can name."""
-        here, there = self._here, self._index.lines(target)
+        here, there = self._here, self._lines(target)
         mine, theirs = here.bodies, there.bodies
         if mine[of] != theirs[first] or _barrier(theirs[first]):
             return None
         segment, other = here.segments[of], there.segments[first]
-        if there.numbered and other < 0:
+        # Of two lines with one number, only the first one can be named.
+        if not pointers.run_ok(there, first, 1):
             return None
         start, to = of, first
         while (
@@ -210,6 +215,7 @@ class Folder:
             and mine[start - 1] == theirs[to - 1]
             and here.segments[start - 1] == segment
             and there.segments[to - 1] == other
+            and pointers.run_ok(there, to - 1, 1)
             and not _barrier(theirs[to - 1])
         ):
             start, to = start - 1, to - 1
@@ -223,8 +229,23 @@ class Folder:
             and not _barrier(theirs[stop])
         ):
             end, stop = end + 1, stop + 1
-        run = Run(start, end - start, target, to)
-        return run if pointers.run_ok(there, to, run.count) else None
+        return Run(start, end - start, target, to)
+
+    def _lines(self, target: FoldTarget) -> Lines:
+        """A target's text by lines, split once for all runs into it."""
+        if target not in self._split:
+            self._split[target] = self._index.lines(target)
+        return self._split[target]
+
+    def _anchors_of(self, target: FoldTarget) -> Mapping[str, Sequence[int]]:
+        """Where each line of a target stands, but for lines such as a brace."""
+        if target not in self._anchors:
+            places: dict[str, list[int]] = {}
+            for at, line in enumerate(self._lines(target).bodies):
+                if len(line) > MAX_BRACE:
+                    places.setdefault(line, []).append(at)
+            self._anchors[target] = places
+        return self._anchors[target]
 
     def _chars(self, run: Run) -> int:
         return sum(map(len, self._here.raw[run.of : run.end])) + run.count
@@ -254,20 +275,17 @@ class Folder:
     ) -> list[Run]:
         if ceiling - floor < PIECE_LINES:
             return []
-        theirs = self._index.lines(target).bodies
+        anchors = self._anchors_of(target)
         low = before.first + before.count if before and before.target is target else 0
-        high = after.first if after else len(theirs)
-        where: dict[str, int] = {}
-        for at in range(low, high):
-            if len(theirs[at]) > 12:  # a brace or a blank line anchors nothing
-                where.setdefault(theirs[at], at)
+        high = after.first if after else len(self._lines(target).bodies)
         found: list[Run] = []
         at = floor
         while at < ceiling:
-            first = where.get(self._here.bodies[at])
+            places = anchors.get(self._here.bodies[at], ())
+            next_place = bisect_left(places, low)
             run = None
-            if first is not None and first >= low:
-                run = self._extend(target, at, first, floor, ceiling)
+            if next_place < len(places) and places[next_place] < high:
+                run = self._extend(target, at, places[next_place], floor, ceiling)
             if (
                 run is not None
                 and run.count >= PIECE_LINES

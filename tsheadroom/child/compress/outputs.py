@@ -180,22 +180,24 @@ def _runs(
 def _point(draft: Draft, here: Lines, runs: list[Run], call: ToolCall, earlier: Earlier) -> None:
     """Put pointers in the place of runs, if the result can be undone."""
     is_sparse, repeated = ("sparse" in draft.transforms, "repeat" in draft.transforms)
-    meant = repeats.meanings(here.raw) if repeated else []
+    meant = pointers.meanings(here) if repeated else []
 
     def piece(start: int, end: int) -> list[str]:
         if is_sparse:
             return here.framed(start, end)
         return list(chain.from_iterable(meant[start:end])) if repeated else here.raw[start:end]
 
+    targets = {target: earlier.index.lines(target) for target in {run.target for run in runs}}
     out, back, found = [], [], []
     at = 0
     for run in runs:
-        pointer = _pointer(here, run, call, earlier)
+        there = targets[run.target]
+        pointer = _pointer(here, run, there, call, earlier)
         if pointer is None:
             continue
         between = piece(at, run.of)
         out += [*between, pointers.render(pointer)]
-        back += [*between, *pointers.lines(pointer, earlier.index.lines(run.target))]
+        back += [*between, *pointers.lines(pointer, there)]
         at = run.end
         found.append(
             {
@@ -240,9 +242,11 @@ def _point_at_arranged(draft: Draft, same: FoldTarget, call: ToolCall, earlier: 
         draft.transforms.append("fold")
 
 
-def _pointer(here: Lines, run: Run, call: ToolCall, earlier: Earlier) -> pointers.Pointer | None:
+def _pointer(
+    here: Lines, run: Run, there: Lines, call: ToolCall, earlier: Earlier
+) -> pointers.Pointer | None:
     """What the pointer for a run says; None if it would not lead a reader there."""
-    target, there = run.target, earlier.index.lines(run.target)
+    target = run.target
     name = earlier.calls.name(target.call, call, target.written)
     pointer = pointers.describe(here, run.of, there, run.first, run.count, name)
     if pointers.parse(pointers.render(pointer)) != pointer:
