@@ -25,6 +25,7 @@ _ROOT_BYTES = 150  # a further prefix by which a branch is found
 # same system prompt, all start from one branch. They are needed only to recognise a client's edit,
 # which comes soon.
 MAX_OFFSHOOTS = 64
+MAX_FAMILY = 1000  # branches that are looked at to find the one that an answer was made from
 
 
 @dataclass(slots=True, eq=False)
@@ -163,11 +164,14 @@ class Branches:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    def find(self, prefixes: Prefixes) -> Branch | None:
-        """The branch with the longest prefix that this request has as well; None if none has."""
-        for _, prefix in prefixes.longest_first():
+    def find(self, prefixes: Prefixes, within: int | None = None) -> Branch | None:
+        """The branch with the longest prefix that this request has as well; None if none has.
+
+        With `within`, only prefixes of at most so many items are looked at.
+        """
+        for length, prefix in prefixes.longest_first():
             branch = self._by_root.get(prefix)
-            if branch is not None:
+            if branch is not None and (within is None or length <= within):
                 return branch
         return None
 
@@ -183,8 +187,9 @@ class Branches:
 
     def add_root(self, branch: Branch, root: bytes) -> None:
         """Let this prefix find the branch, too."""
-        branch.roots.append(root)
-        self._by_root[root] = branch
+        if self._by_root.get(root) is not branch:
+            branch.roots.append(root)
+            self._by_root[root] = branch
 
     def touch(self, branch: Branch) -> None:
         """Note that a branch is used, and count its size again. If memory is over, evict others."""
@@ -197,9 +202,14 @@ class Branches:
             self._evict(*self._used.popitem(last=False))
 
     def family(self, branch: Branch) -> Iterator[Branch]:
-        """The branch and those that started from it, as far as memory holds them."""
+        """The branch and those that started from it, as far as memory holds them.
+
+        At most MAX_FAMILY: to compare them with a request takes some microseconds each.
+        """
         todo = [branch]
-        while todo:
+        for _ in range(MAX_FAMILY):
+            if not todo:
+                return
             one = todo.pop()
             yield one
             one.offshoots = [name for name in one.offshoots if name in self._by_name]

@@ -110,6 +110,9 @@ class Conversations:
         found = recognise(request, branch, shared)
         if found is None:
             assert branch is not None
+            found = self._by_answer(request, prefixes, branch)
+        if found is None:
+            assert branch is not None
             sibling = self._sibling(request, prefixes, branch, shared, disk)
             if isinstance(sibling, Future):
                 return sibling
@@ -212,6 +215,8 @@ class Conversations:
         if disk.line and disk.line[-1].length > reached:
             branch = self._load(disk.line)
             shared = branch.shared(prefixes.joined) if branch else 0
+            if branch:
+                self._make_start_findable(branch, prefixes, disk.line[0].length)
         return branch, shared
 
     def _forget(self, turn: Turn, branch: Branch) -> None:
@@ -224,7 +229,7 @@ class Conversations:
         """Add a line that was read from disk to memory, unless it is there already."""
         prefix = line[-1].chain
         known = self._branches.of(prefix)
-        if known is not None:
+        if known and known.request_within(line[-1].length) == line[-1].length:
             return known
         branch = Branch()
         for record in line:
@@ -235,9 +240,17 @@ class Conversations:
             branch.family = record.family
             if not record.delivered:
                 branch.lost.add(record.length)
+        if known:  # it only begins with these items
+            branch.remember(known.name)
         self._branches.keep(branch, prefix)
         self.stats.loaded += 1
         return branch
+
+    def _by_answer(self, request: Request, prefixes: Prefixes, branch: Branch) -> Recognised | None:
+        """Recognise a request by the branch of the family that holds its newest answer, if any."""
+        family = ((one.shared(prefixes.joined), one) for one in self._branches.family(branch))
+        shared, one = max(family, key=lambda pair: pair[0])
+        return recognise(request, one, shared) if shared > request.newest_answer else None
 
     def _sibling(
         self,
@@ -269,7 +282,7 @@ class Conversations:
             if branch.request_within(length) != length:
                 # The next answer may be another one than the branch goes on with.
                 branch.insert(length)
-                self._branches.add_root(branch, turn.prefix)
+                self._make_findable(branch, turn)
             return branch
         added = b"".join(turn.request.digests[turn.shared :])
         own = {i: form for i, form in turn.forms.items() if i >= turn.shared}
@@ -277,7 +290,7 @@ class Conversations:
             branch.append(added, own)
             if not turn.request.by_model[turn.shared]:
                 # No answer ends the part before, so later requests cannot be found by it.
-                self._branches.add_root(branch, turn.prefix)
+                self._make_findable(branch, turn)
             return branch
         return self._new_branch(turn, added, own)
 
@@ -291,13 +304,34 @@ class Conversations:
             new.name = turn.name
         new.append(added, own)
         new.family = new.family or turn.prefix
-        parent = turn.branch or turn.origin
+        parent = turn.branch or turn.origin or turn.beside
         if parent:
             parent.remember(new.name)
         if turn.origin:
             self._keep_findable(turn.origin, turn.request)
         self._branches.keep(new, turn.prefix)
+        self._make_findable(new, turn)
         return new
+
+    def _make_findable(self, branch: Branch, turn: Turn) -> None:
+        """Let later requests find the branch by all of the turn's items."""
+        self._branches.add_root(branch, turn.prefix)
+        self._make_start_findable(branch, turn.prefixes, len(turn.request))
+
+    def _make_start_findable(self, branch: Branch, prefixes: Prefixes, length: int) -> None:
+        """Let requests find the branch, too, in which the client changed the last of these items.
+
+        Such a request has all before the newest answer there. If another branch holds that, then
+        requests that end there are its own, and it leads to this one.
+        """
+        start = prefixes.answer_before(length)
+        if not start:
+            return
+        holder = self._branches.find(prefixes, within=start)
+        if holder is None or holder.shared(prefixes.joined) < start:
+            self._branches.add_root(branch, prefixes.of(start))
+        elif holder is not branch and branch.name not in holder.offshoots:
+            holder.remember(branch.name)
 
     def _keep_findable(self, old: Branch, request: Request) -> None:
         """Let requests that go on along the old forms still find these, not the rewritten ones."""

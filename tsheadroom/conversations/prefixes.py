@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,8 +55,12 @@ class Prefixes:
         last = max((i for i, made in enumerate(by_model) if made), default=-1)
         running = hashlib.blake2b(self._seed, digest_size=DIGEST_BYTES)
         self._at: dict[int, bytes] = {}  # length -> name
+        self._answers: list[int] = []  # where answers begin, but for one that nothing stands before
         for index, item in enumerate(self._digests):
-            if index and (index > last or (by_model[index] and not by_model[index - 1])):
+            answers = index > 0 and by_model[index] and not by_model[index - 1]
+            if answers:
+                self._answers.append(index)
+            if answers or index > max(last, 0):
                 self._at[index] = running.copy().digest()
             running.update(item)
         self._at[len(self._digests)] = running.digest()
@@ -72,6 +77,11 @@ class Prefixes:
             joined = self.joined[: length * DIGEST_BYTES]
             known = self._at[length] = name_of(self._seed, joined)
         return known
+
+    def answer_before(self, length: int) -> int:
+        """Where the newest answer within the first `length` items begins; 0 for none."""
+        at = bisect_left(self._answers, length)
+        return self._answers[at - 1] if at else 0
 
     def longest_first(self) -> Iterator[tuple[int, bytes]]:
         """Each prefix that can have been a request, as (length, name); the whole request first."""

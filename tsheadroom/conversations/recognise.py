@@ -45,6 +45,7 @@ class Recognised:
     undecided: tuple[int, ...] = ()  # items that may get a form now
     intact: int = 0  # how many first items the provider has seen as they are forwarded now
     must_store: bool = False  # True if the turn has to be on disk even without forms
+    beside: Branch | None = None  # a gap: the branch that the newest answer was not made from
 
 
 def recognise(request: Request, branch: Branch | None, shared: int) -> Recognised | None:
@@ -125,6 +126,7 @@ def gap(request: Request, branch: Branch) -> Recognised:
         undecided=_after(request, newest),
         intact=newest,
         must_store=bool(branch.forms),
+        beside=branch,
     )
 
 

@@ -77,6 +77,7 @@ class Turn:
         self.held = line.held  # how many items a worker holds
         self.held_prefix = line.held_prefix  # and their chain, as that worker names it
         self.origin: Branch | None = None  # the branch whose forms a rewrite replaced
+        self.beside = found.beside  # the branch that a gap starts beside
         self.kept_in: Branch | None = None
         self.changes = 0  # the branch's count of changes, when this turn was kept in it
         self.delivery = Delivery()
