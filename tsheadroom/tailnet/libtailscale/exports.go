@@ -13,6 +13,8 @@ package main
 import "C"
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"unsafe"
 
@@ -31,8 +33,19 @@ func answer(n *node, err error) C.int {
 	return 0
 }
 
+// contain is deferred by every call: a panic that leaves Go for C ends the process.
+func contain(sd C.int, rc *C.int) {
+	if reason := recover(); reason != nil {
+		*rc = -1
+		if n := nodes.get(int(sd)); n != nil {
+			n.fail(fmt.Errorf("internal error: %v", reason))
+		}
+	}
+}
+
 // set applies a setting to the node behind sd.
-func set(sd C.int, apply func(*node)) C.int {
+func set(sd C.int, apply func(*node)) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -96,8 +109,21 @@ func tsheadroom_set_tags(sd C.int, tags *C.char) C.int {
 	})
 }
 
+// tsheadroom_set_port names the UDP port for WireGuard; 0, and one that is taken, mean
+// any. It is not in libtailscale's API: peers find a restarted node at once where they
+// left it.
+//
+//export tsheadroom_set_port
+func tsheadroom_set_port(sd, port C.int) C.int {
+	if port < 0 || port > math.MaxUint16 {
+		return C.ERANGE
+	}
+	return set(sd, func(n *node) { n.server.Port = uint16(port) })
+}
+
 //export tailscale_start
-func tailscale_start(sd C.int) C.int {
+func tailscale_start(sd C.int) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -106,7 +132,8 @@ func tailscale_start(sd C.int) C.int {
 }
 
 //export tailscale_close
-func tailscale_close(sd C.int) C.int {
+func tailscale_close(sd C.int) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.remove(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -118,7 +145,8 @@ func tailscale_close(sd C.int) C.int {
 }
 
 //export tailscale_errmsg
-func tailscale_errmsg(sd C.int, buf *C.char, size C.size_t) C.int {
+func tailscale_errmsg(sd C.int, buf *C.char, size C.size_t) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -127,7 +155,8 @@ func tailscale_errmsg(sd C.int, buf *C.char, size C.size_t) C.int {
 }
 
 //export tailscale_getips
-func tailscale_getips(sd C.int, buf *C.char, size C.size_t) C.int {
+func tailscale_getips(sd C.int, buf *C.char, size C.size_t) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -140,7 +169,8 @@ func tailscale_getips(sd C.int, buf *C.char, size C.size_t) C.int {
 }
 
 //export tailscale_loopback
-func tailscale_loopback(sd C.int, addrOut *C.char, addrLen C.size_t, proxyCredOut, localCredOut *C.char) C.int {
+func tailscale_loopback(sd C.int, addrOut *C.char, addrLen C.size_t, proxyCredOut, localCredOut *C.char) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -162,7 +192,8 @@ func tailscale_loopback(sd C.int, addrOut *C.char, addrLen C.size_t, proxyCredOu
 // tailscale_listen leaves a socket's descriptor in out; tailscale_accept says what arrives on it.
 //
 //export tailscale_listen
-func tailscale_listen(sd C.int, network, addr *C.char, out *C.int) C.int {
+func tailscale_listen(sd C.int, network, addr *C.char, out *C.int) (rc C.int) {
+	defer contain(sd, &rc)
 	n := nodes.get(int(sd))
 	if n == nil {
 		return C.EBADF
@@ -183,7 +214,8 @@ func tailscale_listen(sd C.int, network, addr *C.char, out *C.int) C.int {
 // SCM_RIGHTS and the peer's "ip:port" as the text.
 //
 //export tailscale_accept
-func tailscale_accept(listener C.int, out *C.int) C.int {
+func tailscale_accept(listener C.int, out *C.int) (rc C.int) {
+	defer contain(-1, &rc)
 	if out == nil {
 		return C.ERANGE
 	}
@@ -202,7 +234,8 @@ func tailscale_accept(listener C.int, out *C.int) C.int {
 // by the socket, not by its number, which differs on the two sides of the hand-over.
 //
 //export tailscale_getremoteaddr
-func tailscale_getremoteaddr(listener, conn C.int, buf *C.char, size C.size_t) C.int {
+func tailscale_getremoteaddr(listener, conn C.int, buf *C.char, size C.size_t) (rc C.int) {
+	defer contain(-1, &rc)
 	addr, ok := nodes.peer(int(conn))
 	if !ok {
 		return C.EBADF

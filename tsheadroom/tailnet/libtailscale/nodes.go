@@ -23,7 +23,9 @@ func (t *table) add() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++
-	t.byHandle[t.last] = &node{server: new(tsnet.Server), bridge: bridge.New()}
+	n := &node{server: new(tsnet.Server), bridge: bridge.New()}
+	n.bridge.Say = n.say
+	t.byHandle[t.last] = n
 	return t.last
 }
 
@@ -56,6 +58,7 @@ func (t *table) peer(fd int) (string, bool) {
 var (
 	errStarted    = errors.New("the node has been started; settings go before that")
 	errNotStarted = errors.New("the node has not been started")
+	errClosed     = errors.New("the node has been closed")
 )
 
 // node is one tsnet server and what C was given of it.
@@ -63,8 +66,9 @@ type node struct {
 	server *tsnet.Server
 	bridge *bridge.Bridge
 
-	life sync.Mutex // held while the node starts and while it closes: tsnet forbids both at once
-	up   bool       // guarded by life: it has started, and without an error
+	life   sync.Mutex // held while tsnet starts, works and closes: it forbids these at once
+	up     bool       // guarded by life: it has started, and without an error
+	closed bool       // guarded by life: whoever got hold of the node before that comes too late
 
 	mu      sync.Mutex // guards what follows; never held while tsnet works
 	started bool
@@ -109,9 +113,22 @@ func (n *node) logTo(fd int) {
 	n.server.Logf, n.server.UserLogf = logf, logf
 }
 
+// say passes a sentence on to whoever reads the node's logs.
+func (n *node) say(sentence string) {
+	n.mu.Lock()
+	logs := n.logs
+	n.mu.Unlock()
+	if logs != nil {
+		logs.logf("%s%s", forOperator, sentence)
+	}
+}
+
 func (n *node) start() error {
 	n.life.Lock()
 	defer n.life.Unlock()
+	if n.closed { // nobody could close what would run from here on
+		return errClosed
+	}
 	n.mu.Lock()
 	n.started = true
 	n.mu.Unlock()
@@ -121,8 +138,11 @@ func (n *node) start() error {
 }
 
 // running says whether tsnet's other methods may be called: some start a node by
-// themselves, others crash without one.
+// themselves, others crash without one. Called under n.life.
 func (n *node) running() error {
+	if n.closed {
+		return errClosed
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.started {
@@ -132,6 +152,8 @@ func (n *node) running() error {
 }
 
 func (n *node) addresses() ([]string, error) {
+	n.life.Lock()
+	defer n.life.Unlock()
 	if err := n.running(); err != nil {
 		return nil, err
 	}
@@ -150,6 +172,8 @@ func (n *node) addresses() ([]string, error) {
 }
 
 func (n *node) loopback() (addr, proxyCred, localCred string, err error) {
+	n.life.Lock()
+	defer n.life.Unlock()
 	if err := n.running(); err != nil {
 		return "", "", "", err
 	}
@@ -157,6 +181,8 @@ func (n *node) loopback() (addr, proxyCred, localCred string, err error) {
 }
 
 func (n *node) listen(network, addr string) (int, error) {
+	n.life.Lock()
+	defer n.life.Unlock()
 	if err := n.running(); err != nil {
 		return -1, err
 	}
@@ -164,7 +190,7 @@ func (n *node) listen(network, addr string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	return n.bridge.Serve(ln)
+	return n.bridge.Serve(timed{ln})
 }
 
 // close ends every descriptor handed over, then the node.
@@ -172,14 +198,16 @@ func (n *node) close() error {
 	n.bridge.Close()
 	n.life.Lock()
 	defer n.life.Unlock()
+	n.closed = true
 	var err error
 	if n.up { // closing crashes a server that never started, or failed to
 		err = n.server.Close()
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.logs != nil {
-		n.logs.close()
+	logs := n.logs
+	n.mu.Unlock()
+	if logs != nil {
+		logs.close()
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -49,6 +50,28 @@ func TestSettingsAfterTheStartAreRefused(t *testing.T) {
 	}
 }
 
+func TestAHandleThatWasClosedMeanwhileDoesNothing(t *testing.T) {
+	all := &table{byHandle: map[int]*node{}}
+	n := all.get(all.add()) // what a call holds while another one closes the node
+	if err := n.close(); err != nil {
+		t.Fatal(err)
+	}
+	n.server.Dir = t.TempDir()
+	if err := n.start(); !errors.Is(err, errClosed) {
+		t.Error("start:", err)
+	}
+	n.started = true
+	if _, err := n.addresses(); !errors.Is(err, errClosed) {
+		t.Error("addresses:", err)
+	}
+	if _, _, _, err := n.loopback(); !errors.Is(err, errClosed) {
+		t.Error("loopback:", err)
+	}
+	if _, err := n.listen("tcp", ":80"); !errors.Is(err, errClosed) {
+		t.Error("listen:", err)
+	}
+}
+
 func TestAStartThatFailsSaysWhy(t *testing.T) {
 	all := &table{byHandle: map[int]*node{}}
 	n := all.get(all.add())
@@ -63,6 +86,30 @@ func TestAStartThatFailsSaysWhy(t *testing.T) {
 	}
 	if err := n.close(); err != nil {
 		t.Error("a node that failed to start does not close:", err)
+	}
+}
+
+func TestTheLastLogLinesArrive(t *testing.T) {
+	reads, writes, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := &table{byHandle: map[int]*node{}}
+	n := all.get(all.add())
+	n.logs = newLogPipe(writes)
+	for range logBacklog / 2 {
+		n.logs.logf("a line")
+	}
+	n.bridge.Say("the last words")
+	if err := n.close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reads)
+	if err != nil || !strings.HasSuffix(string(text), forOperator+"the last words\n") {
+		t.Errorf("%v; %d bytes, the end is %q", err, len(text), text[max(0, len(text)-40):])
+	}
+	if lines := strings.Count(string(text), "\n"); lines != logBacklog/2+1 {
+		t.Errorf("%d lines arrived", lines)
 	}
 }
 

@@ -6,7 +6,11 @@
 package bridge
 
 import (
+	"fmt"
 	"net"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,15 +23,25 @@ const (
 	drainTime = time.Second
 	// acceptPause keeps the accept loop from spinning while descriptors are out.
 	acceptPause = 100 * time.Millisecond
+	// maxLingering bounds the links that still have something to say to their peers
+	// although their owner has closed: nobody else counts those.
+	maxLingering = 128
+	// sayAgain is how long a sentence is not said again.
+	sayAgain = 10 * time.Second
 )
 
 // Bridge owns listeners and the connections that came from them.
 type Bridge struct {
+	// Say, if set before the first use, takes sentences for the operator. It must not block.
+	Say func(sentence string)
+
 	mu        sync.Mutex
 	closed    bool
 	listeners map[*listener]struct{}
 	links     map[*link]struct{}
-	peers     map[socketID]string
+	byID      map[socketID]*link
+	lingering []*link // the longest lingering first
+	said      map[string]time.Time
 }
 
 // New returns a bridge with nothing on it.
@@ -35,7 +49,44 @@ func New() *Bridge {
 	return &Bridge{
 		listeners: map[*listener]struct{}{},
 		links:     map[*link]struct{}{},
-		peers:     map[socketID]string{},
+		byID:      map[socketID]*link{},
+		said:      map[string]time.Time{},
+	}
+}
+
+// say tells the operator, each topic once in a while. Topics are few and fixed.
+func (b *Bridge) say(topic, detail string) {
+	b.mu.Lock()
+	now := time.Now()
+	last, before := b.said[topic]
+	quiet := before && now.Sub(last) < sayAgain
+	if !quiet {
+		b.said[topic] = now
+	}
+	b.mu.Unlock()
+	if b.Say != nil && !quiet {
+		b.Say(topic + ": " + detail)
+	}
+}
+
+// contain is deferred by every goroutine here: a panic that leaves one would end the
+// process, and with it everybody's connections. It costs only what end closes.
+func (b *Bridge) contain(end func()) {
+	if reason := recover(); reason != nil {
+		b.say("a connection was closed after an internal error", fmt.Sprintf("%v at %s", reason, culprit()))
+		end()
+	}
+}
+
+// culprit is the place of the panic that is being recovered from.
+func culprit() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
 	}
 }
 
@@ -83,8 +134,11 @@ func (b *Bridge) Peer(fd int) (string, bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	addr, ok := b.peers[id]
-	return addr, ok
+	k, ok := b.byID[id]
+	if !ok {
+		return "", false
+	}
+	return k.addr, true
 }
 
 // Close ends the listeners and all descriptors handed over.
@@ -129,15 +183,36 @@ func (b *Bridge) add(k *link) bool {
 		return false
 	}
 	b.links[k] = struct{}{}
-	b.peers[k.id] = k.addr
+	b.byID[k.id] = k
 	return true
+}
+
+// linger notes that a link's owner has closed. Too many of these at a time, and the
+// one that had the longest time is cut off.
+func (b *Bridge) linger(k *link) {
+	b.mu.Lock()
+	var oldest *link
+	if _, open := b.links[k]; open && !slices.Contains(b.lingering, k) {
+		b.lingering = append(b.lingering, k)
+		if len(b.lingering) > maxLingering {
+			oldest = b.lingering[0]
+			b.lingering = b.lingering[1:]
+		}
+	}
+	b.mu.Unlock()
+	if oldest != nil {
+		oldest.abort()
+	}
 }
 
 func (b *Bridge) forget(k *link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.links, k)
-	delete(b.peers, k.id)
+	if b.byID[k.id] == k { // the owner's end may be long gone, and its identity another link's
+		delete(b.byID, k.id)
+	}
+	b.lingering = slices.DeleteFunc(b.lingering, func(other *link) bool { return other == k })
 }
 
 func keys[K comparable](set map[K]struct{}) []K {

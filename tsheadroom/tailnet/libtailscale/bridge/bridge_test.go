@@ -301,6 +301,220 @@ func TestAPeerThatResetBeforeItWasServedHarmsNobody(t *testing.T) {
 	close(ln.conns)
 }
 
+// odd is a connection on which one thing goes wrong.
+type odd struct {
+	net.Conn
+	on string
+}
+
+func (o odd) fails(on string) {
+	if o.on == on {
+		panic("on purpose: " + on)
+	}
+}
+
+func (o odd) Read(p []byte) (int, error)  { o.fails("read"); return o.Conn.Read(p) }
+func (o odd) Write(p []byte) (int, error) { o.fails("write"); return o.Conn.Write(p) }
+func (o odd) Close() error                { o.fails("close"); return o.Conn.Close() }
+func (o odd) RemoteAddr() net.Addr        { o.fails("address"); return o.Conn.RemoteAddr() }
+func (o odd) SetWriteDeadline(at time.Time) error {
+	o.fails("deadline")
+	return o.Conn.SetWriteDeadline(at)
+}
+
+func TestAPanicOfOneConnectionHarmsNobodyElse(t *testing.T) {
+	for _, on := range []string{"address", "read", "write", "close", "deadline"} {
+		t.Run(on, func(t *testing.T) {
+			ln := pipes{conns: make(chan net.Conn)}
+			defer close(ln.conns)
+			said := make(chan string, 100)
+			b := New()
+			b.Say = func(sentence string) { said <- sentence }
+			fd, err := b.Serve(ln)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			defer b.Close()
+			peer, conn := net.Pipe()
+			ln.conns <- odd{conn, on}
+			if on != "address" {
+				mine := owner(t, fd)
+				mine.Write([]byte("x"))
+				mine.Close()
+			}
+			if on == "close" {
+				peer.Close()
+			}
+			until(t, "the link is forgotten", func() bool { return b.open() == 0 })
+			if got := <-said; !strings.Contains(got, "on purpose: "+on) || !strings.Contains(got, "odd") {
+				t.Errorf("said %q", got)
+			}
+			next, conn := net.Pipe()
+			ln.conns <- conn
+			mine := owner(t, fd)
+			go next.Write([]byte("hello"))
+			if _, err := io.ReadFull(mine, make([]byte, 5)); err != nil {
+				t.Error("the next connection:", err)
+			}
+		})
+	}
+}
+
+type panicking struct {
+	pipes
+	times *int
+}
+
+func (p panicking) Accept() (net.Conn, error) {
+	if *p.times++; *p.times == 1 {
+		panic("on purpose")
+	}
+	return p.pipes.Accept()
+}
+
+func TestAPanicInAcceptIsNotTheListenersEnd(t *testing.T) {
+	ln := panicking{pipes{conns: make(chan net.Conn)}, new(int)}
+	defer close(ln.conns)
+	b := New()
+	fd, err := b.Serve(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	defer b.Close()
+	_, conn := net.Pipe()
+	ln.conns <- conn
+	owner(t, fd)
+}
+
+func TestTheSameIsNotSaidAgainAtOnce(t *testing.T) {
+	b, said := New(), 0
+	b.Say = func(string) { said++ }
+	for range 100 {
+		b.say("descriptors", "are out")
+		b.say("something", "else")
+	}
+	if said != 2 {
+		t.Errorf("said %d sentences", said)
+	}
+}
+
+// hastily shortens the times for which a peer may take nothing.
+func hastily(t *testing.T, stall, parting time.Duration) {
+	t.Helper()
+	s, p, poll := stallTime, partingTime, stallPoll
+	stallTime, partingTime, stallPoll = stall, parting, 10*time.Millisecond
+	t.Cleanup(func() { stallTime, partingTime, stallPoll = s, p, poll })
+}
+
+// stuff writes to the owner's end until nothing more goes in.
+func stuff(t *testing.T, mine *os.File) {
+	t.Helper()
+	fd := int(mine.Fd())
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64<<10)
+	for full := 0; full < 20; {
+		if _, err := unix.Write(fd, buf); err == unix.EAGAIN {
+			full++
+			time.Sleep(5 * time.Millisecond)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAPeerThatTakesNothingDoesNotKeepAClosedConnection(t *testing.T) {
+	b, addr, listener := serve(t)
+	hastily(t, time.Hour, 50*time.Millisecond)
+	dial(t, addr) // never reads, and stays open to the test's end
+	mine := owner(t, listener)
+	stuff(t, mine)
+	mine.Close()
+	until(t, "the link is forgotten", func() bool { return b.open() == 0 })
+}
+
+func TestAPeerThatTakesNothingIsGivenUp(t *testing.T) {
+	b, addr, listener := serve(t)
+	hastily(t, 50*time.Millisecond, time.Hour)
+	dial(t, addr)
+	mine := owner(t, listener)
+	unix.SetNonblock(int(mine.Fd()), true)
+	until(t, "the owner sees the end", func() bool {
+		_, err := unix.Write(int(mine.Fd()), make([]byte, 64<<10))
+		return err == unix.EPIPE || err == unix.ECONNRESET
+	})
+	until(t, "the link is forgotten", func() bool { return b.open() == 0 })
+}
+
+func TestASlowPeerGetsEverything(t *testing.T) {
+	_, addr, listener := serve(t)
+	hastily(t, time.Hour, time.Hour)
+	peer := dial(t, addr)
+	peer.SetReadBuffer(64 << 10)
+	mine := owner(t, listener)
+	answer := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
+	go func() {
+		mine.Write(answer)
+		mine.Close()
+	}()
+	var got bytes.Buffer
+	for buf := make([]byte, 256<<10); ; time.Sleep(5 * time.Millisecond) { // many polls of a stalled write
+		n, err := peer.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	if !bytes.Equal(got.Bytes(), answer) {
+		t.Errorf("%d of %d bytes arrived", got.Len(), len(answer))
+	}
+}
+
+func TestLingeringLinksAreBounded(t *testing.T) {
+	b := New()
+	links := make([]*link, maxLingering+3)
+	for i := range links {
+		ours, theirs, err := pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(theirs)
+		_, tail := net.Pipe()
+		links[i] = &link{bridge: b, id: socketID{ino: uint64(i)}, tail: tail, local: ours}
+		b.add(links[i])
+		b.linger(links[i])
+		b.linger(links[i])
+	}
+	for i, k := range links {
+		_, err := k.local.Write([]byte("x"))
+		if ended := err != nil; ended != (i < 3) {
+			t.Errorf("link %d ended: %v", i, ended)
+		}
+		b.forget(k)
+	}
+	if len(b.lingering) != 0 {
+		t.Error("forgotten links linger:", len(b.lingering))
+	}
+}
+
+func TestALinkForgottenLateLeavesTheNextOneItsName(t *testing.T) {
+	b, fd := New(), os.Stdin
+	id, err := identify(int(fd.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, next := &link{id: id, addr: "old"}, &link{id: id, addr: "next"}
+	b.add(old)
+	b.add(next) // the kernel has given the identity of a closed socket to another
+	b.forget(old)
+	if addr, ok := b.Peer(int(fd.Fd())); !ok || addr != "next" {
+		t.Errorf("Peer says %q, %v", addr, ok)
+	}
+}
+
 func TestOutOfDescriptorsIsSurvived(t *testing.T) {
 	ln := pipes{conns: make(chan net.Conn)}
 	defer close(ln.conns)

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,16 @@ const (
 	// hangupPoll is how often a half-closed connection is looked at for its owner's
 	// full close, which brings no event of its own.
 	hangupPoll = 250 * time.Millisecond
+)
+
+// Variables for tests only.
+var (
+	// stallTime is how long a peer may take no byte of what its owner writes.
+	stallTime = time.Minute
+	// partingTime is what a peer has in all to take the rest once the owner has closed.
+	partingTime = 10 * time.Second
+	// stallPoll is how often a write that makes no progress looks at these.
+	stallPoll = time.Second
 )
 
 // pair returns the two ends of a socket pair: ours in Go's poller, theirs blocking.
@@ -62,12 +73,14 @@ type link struct {
 
 // abort ends both sides at once.
 func (k *link) abort() {
+	defer k.bridge.contain(func() {})
 	k.local.Close()
 	k.tail.Close()
 }
 
 // run pumps both directions until both have ended.
 func (k *link) run() {
+	defer k.bridge.contain(func() {})
 	defer k.bridge.forget(k)
 	defer k.abort()
 	var wg sync.WaitGroup
@@ -79,6 +92,7 @@ func (k *link) run() {
 // inbound carries the peer's bytes to the owner.
 func (k *link) inbound() {
 	defer k.inboundDone.Store(true)
+	defer k.bridge.contain(k.abort)
 	readErr, writeErr := pump(k.local, k.tail)
 	switch {
 	case writeErr != nil: // the owner has closed; let the peer finish its sentence
@@ -93,7 +107,8 @@ func (k *link) inbound() {
 
 // outbound carries the owner's bytes to the peer.
 func (k *link) outbound() {
-	readErr, writeErr := pump(k.tail, k.local)
+	defer k.bridge.contain(k.abort)
+	readErr, writeErr := pump(impatient{k}, k.local)
 	if writeErr != nil || readErr != io.EOF {
 		k.abort()
 		return
@@ -104,6 +119,7 @@ func (k *link) outbound() {
 	for !k.inboundDone.Load() && !k.hungUp() {
 		time.Sleep(hangupPoll)
 	}
+	k.bridge.linger(k)
 	k.tail.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
@@ -121,6 +137,37 @@ func (k *link) hungUp() bool {
 		up = err == nil && (n == 0 || fds[0].Revents&(unix.POLLHUP|unix.POLLERR) == 0)
 	})
 	return err != nil || !up
+}
+
+// impatient writes to a link's peer, and gives up on one that takes nothing. While the
+// owner waits it sees that its bytes do not go, and has limits of its own; once it has
+// closed, nobody else would ever end this.
+type impatient struct{ link *link }
+
+func (w impatient) Write(p []byte) (int, error) {
+	k, taken := w.link, 0
+	progress := time.Now()
+	var parting time.Time
+	for {
+		k.tail.SetWriteDeadline(time.Now().Add(stallPoll))
+		n, err := k.tail.Write(p[taken:])
+		taken += n
+		var late net.Error
+		if err == nil || !errors.As(err, &late) || !late.Timeout() {
+			return taken, err
+		}
+		now := time.Now()
+		if n > 0 {
+			progress = now
+		}
+		if parting.IsZero() && k.hungUp() {
+			parting = now
+			k.bridge.linger(k)
+		}
+		if now.Sub(progress) >= stallTime || !parting.IsZero() && now.Sub(parting) >= partingTime {
+			return taken, err
+		}
+	}
 }
 
 // pump copies until one side fails; exactly one of the errors is set. The end of

@@ -34,6 +34,7 @@ func (l *listener) close() {
 // awaitHangup closes the listener when the owner closes its end. Nothing is ever
 // sent in that direction.
 func (l *listener) awaitHangup() {
+	defer l.bridge.contain(l.close)
 	var one [1]byte
 	l.sends.Read(one[:])
 	l.close()
@@ -41,24 +42,38 @@ func (l *listener) awaitHangup() {
 
 func (l *listener) acceptLoop() {
 	defer l.close()
-	for {
-		conn, err := l.accepts.Accept()
-		if err != nil {
-			return
-		}
-		err = l.handOver(conn)
-		if err == nil {
-			continue
-		}
-		conn.Close() // its peer sees at once that nobody serves it
-		if errors.Is(err, errPeerGone) {
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
-			return
-		}
-		time.Sleep(acceptPause) // out of descriptors, most likely: the next one may fare better
+	for l.acceptOne() {
 	}
+}
+
+// acceptOne serves one connection, and says whether there may be another one.
+func (l *listener) acceptOne() (more bool) {
+	// Whatever is wrong with one connection, the next one is served.
+	defer l.bridge.contain(func() {
+		time.Sleep(acceptPause)
+		more = true
+	})
+	conn, err := l.accepts.Accept()
+	if err != nil {
+		return false
+	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			conn.Close() // its peer sees at once that nobody serves it
+		}
+	}()
+	err = l.handOver(conn)
+	handedOver = err == nil
+	if handedOver || errors.Is(err, errPeerGone) {
+		return true
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+		return false
+	}
+	l.bridge.say("a connection cannot be handed over", err.Error())
+	time.Sleep(acceptPause) // out of descriptors, most likely: the next one may fare better
+	return true
 }
 
 // handOver makes a descriptor for conn and sends it to the owner.
@@ -73,21 +88,24 @@ func (l *listener) handOver(conn net.Conn) error {
 		return err
 	}
 	defer unix.Close(theirs) // the message carries a copy
-	id, err := identify(theirs)
-	if err != nil {
-		ours.Close()
+	k := &link{bridge: l.bridge, addr: remote.String(), tail: conn, local: ours}
+	running := false
+	defer func() {
+		if !running {
+			k.abort()
+			l.bridge.forget(k)
+		}
+	}()
+	if k.id, err = identify(theirs); err != nil {
 		return err
 	}
-	k := &link{bridge: l.bridge, id: id, addr: remote.String(), tail: conn, local: ours}
 	if !l.bridge.add(k) {
-		k.abort()
 		return net.ErrClosed
 	}
 	if _, _, err := l.sends.WriteMsgUnix([]byte(k.addr), unix.UnixRights(theirs), nil); err != nil {
-		k.abort()
-		l.bridge.forget(k)
 		return err
 	}
+	running = true
 	go k.run()
 	return nil
 }
