@@ -3,6 +3,9 @@
 Each variable was found by watching what Headroom 0.42 opens and connects to. The daemon
 passes it at exec, and the child sets it again before the import, because the place of the
 vocabularies is known only in the child's own interpreter.
+
+Of the daemon's own environment a child gets the names in `INHERITED` and nothing else: what secrets
+are called there, nobody can list.
 """
 
 from __future__ import annotations
@@ -27,33 +30,61 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Nobody is asked, so nobody is shown the token that lies beside the models.
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     "TRANSFORMERS_OFFLINE": "1",
+    # ONNX Runtime keeps a database of what it would report, in the user's cache directory.
+    "ORT_DISABLE_TELEMETRY": "1",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
-SCRUBBED_PREFIXES = ("HEADROOM_", "TSHEADROOM_", "TS_")
-"""Headroom's own knobs change behaviour; the rest are the daemon's, an auth key among them."""
+INHERITED = frozenset(
+    {
+        # Where the interpreter, its modules and their libraries are; some systems need it.
+        "PATH",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+        # How text, times and memory are handled.
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TZDIR",
+        "PYTHONUTF8",
+        "MALLOC_ARENA_MAX",
+        "OMP_NUM_THREADS",
+        # Where the text model's files are.
+        "HOME",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "TMPDIR",
+    }
+)
+INHERITED_PREFIX = "LC_"
 
 TOKENIZERS = Path("litellm", "litellm_core_utils", "tokenizers")
 """Where litellm, which Headroom depends on, ships vocabularies under tiktoken's cache names."""
 
 
-def offline(base: Mapping[str, str]) -> dict[str, str]:
-    """`base` without what a child must not inherit, plus what keeps Headroom quiet."""
-    kept = {key: value for key, value in base.items() if not key.startswith(SCRUBBED_PREFIXES)}
+def of_child(base: Mapping[str, str]) -> dict[str, str]:
+    """The environment to start a child with, `base` being this process's own."""
+    kept = {k: v for k, v in base.items() if k in INHERITED or k.startswith(INHERITED_PREFIX)}
     return kept | OFFLINE
 
 
 def apply(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Make this process's environment the offline one; to be called before Headroom's import."""
-    wanted = offline(environ)
+    """Make this process's environment the offline one; to be called before Headroom's import.
+
+    Its other variables stay, but for Headroom's own: those change what comes out.
+    """
+    for key in [key for key in environ if key.startswith("HEADROOM_")]:
+        del environ[key]
+    environ.update(OFFLINE)
     tokenizers = find_tokenizers()
     if tokenizers is not None:
-        wanted["TIKTOKEN_CACHE_DIR"] = str(tokenizers)
-    for key in [key for key in environ if key not in wanted]:
-        del environ[key]
-    environ.update(wanted)
+        environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)
 
 
 def find_tokenizers() -> Path | None:
@@ -69,9 +100,10 @@ def forbid_network() -> None:
     """Fail every outgoing connection of Python code at once.
 
     A vocabulary that is missing after all would else cost a ten seconds' stall behind a firewall,
-    and conversations are nobody's business but the provider's.
+    and conversations are nobody's business but the provider's. `seccomp` closes it to all code,
+    where there is one.
     """
-    import socket  # here: the daemon imports this module for offline() only
+    import socket  # here: the daemon imports this module for of_child() only
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("a worker has no network")

@@ -66,12 +66,13 @@ def load_compressor(arguments: dict[str, Any]) -> CompressorProtocol:
     return compressor
 
 
-def ready_line(compressor: CompressorProtocol) -> bytes:
+def ready_line(compressor: CompressorProtocol, confined: list[str]) -> bytes:
     """The first line that a worker writes; see `protocol.py`."""
     ready = {
         "ready": True,
         "headroom_version": compressor.headroom_version,
         "lacks": compressor.lacks,
+        "confined": confined,
     }
     return json.dumps(ready).encode() + b"\n"
 
@@ -83,13 +84,15 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def serve(compressor: CompressorProtocol, reading: int, writing: int) -> None:
+def serve(
+    compressor: CompressorProtocol, reading: int, writing: int, confined: list[str]
+) -> None:
     """Answer requests, one line each, until stdin ends."""
     from tsheadroom.child.held import HeldConversations
 
     held = HeldConversations(compressor)
     cold = True
-    write_all(writing, ready_line(compressor))
+    write_all(writing, ready_line(compressor, confined))
     with open(reading, "rb", buffering=READ_BUFFER) as requests:
         for line in iter(requests.readline, b""):
             write_all(writing, answer(held, line, cold))
@@ -128,11 +131,14 @@ def main(arguments: dict[str, Any]) -> int:
     absent.
     """
     from tsheadroom.child import forkserver, system
+    from tsheadroom.child.confinement import Confinement
 
     faulthandler.enable()
     system.die_with_parent(arguments.get("parent", 0))
     system.reset_signals()
     reading, writing = system.take_stdio()
+    confinement = Confinement(forks=bool(arguments.get("fork_server")))
+    confinement.before_loading()
     try:
         compressor = load_compressor(arguments)
     except Exception as error:
@@ -140,6 +146,7 @@ def main(arguments: dict[str, Any]) -> int:
         reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
         print(f"Headroom does not load in {python}: {reason}", file=sys.stderr)
         return EXIT_NO_HEADROOM
+    confinement.after_loading()
     if arguments.get("fork_server"):
         os.close(writing)
         forked = forkserver.serve_forks(reading, compressor.headroom_version, arguments)
@@ -147,8 +154,9 @@ def main(arguments: dict[str, Any]) -> int:
             return 0
         reading, writing = forked
     system.limit_memory(arguments.get("memory", 0))
+    confinement.before_serving()
     try:
-        serve(compressor, reading, writing)
+        serve(compressor, reading, writing, confinement.holds)
     except BrokenPipeError:
         return 0  # the daemon has gone, or has given this worker up
     return 0

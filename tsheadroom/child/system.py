@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
 import signal
+import struct
 import sys
 from pathlib import Path
 
 LINUX = sys.platform == "linux"
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION_3 = 0x20080522
 
 
-def prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int, more: int = 0) -> None:
     """One prctl call; OSError where the system refuses it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(more), 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
@@ -38,6 +45,26 @@ def die_with_parent(parent: int) -> None:
     # It may have died before the call above, which then says nothing.
     if parent and os.getppid() != parent:
         os._exit(0)
+
+
+def hide() -> None:
+    """Keep this process's memory and environment from other processes of the same user.
+
+    /proc/PID/mem, environ, maps and fd are root's then, nobody but root traces it, and it leaves no
+    core. /proc/PID/stat and statm stay readable, but not where /proc is mounted with hidepid.
+    """
+    if LINUX:
+        prctl(PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def renounce_privileges() -> None:
+    """Give up root's powers, where it has them, and every way to get some."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if number := CAPSET.get(platform.machine()):
+        # Of this process (0): effective, permitted and inheritable, twice 32 of them; none.
+        header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+        ctypes.CDLL(None).syscall(ctypes.c_long(number), header, bytes(24))
 
 
 def limit_memory(limit: int) -> None:

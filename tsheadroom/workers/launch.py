@@ -147,7 +147,7 @@ def start(argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> int:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=environment.offline(os.environ),
+            env=environment.of_child(os.environ),
             process_group=0,
         )
     except (OSError, subprocess.SubprocessError) as error:

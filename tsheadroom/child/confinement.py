@@ -1,0 +1,111 @@
+"""What a child gives up before it reads a word of anybody's conversation (Linux).
+
+Tool outputs are written by strangers, and Headroom reads them with parsers in Rust and C. A worker
+that was taken over by one should find nothing to take: no network, no program, no file but those it
+loads, no other process. Where the system lacks one of the means, a worker runs without it, says so
+on stderr, and its ready line names what holds. docs/security-of-workers.md has the table.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from tsheadroom.child import landlock, seccomp, system
+from tsheadroom.child.headroom.kompress import hub_cache
+
+SYSTEM = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/dev/null",
+    "/dev/random",
+    "/dev/urandom",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+)
+"""What an interpreter and its libraries read anywhere: code, time zones, how many processors."""
+
+
+class Confinement:
+    """What holds of this process so far: `holds` names it, of undumpable, seccomp and landlock.
+
+    A worker goes through all the steps. The process that forks workers takes the first two, and
+    leaves it to its forks to go on.
+    """
+
+    def __init__(self, *, forks: bool) -> None:
+        self.holds: list[str] = []
+        self._forks = forks
+        self._readable: list[str] = []
+
+    def before_loading(self) -> None:
+        """Give up what not even an import needs; to be called while there is one thread."""
+        if system.LINUX:
+            self._try("undumpable", system.hide)
+            self._try("seccomp", self._filter_calls)
+
+    def after_loading(self) -> None:
+        """Take down what may yet have to be opened; once a process that forks, for all forks."""
+        if system.LINUX:
+            self._readable = readable()
+
+    def before_serving(self) -> None:
+        """Give up the rest, in a worker."""
+        if not system.LINUX:
+            return
+        if self._forks:
+            self._try("", lambda: seccomp.install(alone=True))
+        system.renounce_privileges()
+        self._try("landlock", lambda: landlock.restrict(self._readable))
+
+    def _filter_calls(self) -> None:
+        system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)  # else only root may filter calls
+        seccomp.install(alone=False)
+        if not self._forks:
+            seccomp.install(alone=True)
+
+    def _try(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            print(f"a worker has to do without {name}: {error}", file=sys.stderr)
+        else:
+            self.holds.append(name)
+
+
+def readable() -> list[str]:
+    """The files and folders that a child may yet open, now that all is loaded.
+
+    A library loads parts of itself when they are first used. So these are the places from which
+    something was loaded, wherever that is, and need not be guessed.
+    """
+    found = list(SYSTEM)
+    within = tuple(f"{place}/" for place in SYSTEM)
+    for place in _loaded_from():
+        folder = f"{os.path.realpath(place)}/"
+        if folder != "//" and not folder.startswith(within):
+            found.append(folder)
+            within = (*within, folder)
+    return found
+
+
+def _loaded_from() -> Iterator[str]:
+    yield from (sys.prefix, sys.base_prefix, sys.exec_prefix, str(hub_cache()))
+    yield from (entry for entry in sys.path if entry)
+    for name, module in list(sys.modules.items()):
+        if "." not in name:
+            yield from getattr(module, "__path__", ())
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            _, slash, path = line.rstrip("\n").partition(" /")
+            if slash:
+                yield os.path.dirname(f"/{path}")
