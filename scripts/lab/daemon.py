@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http
+import math
 import os
 import re
 import shutil
@@ -220,6 +221,8 @@ def _cpu(pid: int) -> float:
 def _pss(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except PermissionError:
+        return math.nan  # the daemon and its workers hide it from all but root
     except OSError:
         return 0.0
     found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)

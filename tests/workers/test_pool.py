@@ -112,7 +112,6 @@ async def test_a_child_that_eats_memory_fails_its_call_and_is_replaced(
 async def test_a_child_that_has_grown_is_replaced_after_its_answer(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot_module, "RSS_LOOK_EVERY", 1)
     monkeypatch.setattr(pool_module, "RSS_LIMIT", 128 * 1024 * 1024)
     pool = await started(make_pool())
     pid = pool.pids[-1]

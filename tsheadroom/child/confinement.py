@@ -63,7 +63,7 @@ class Confinement:
         if not system.LINUX:
             return
         if self._forks:
-            self._try("", lambda: seccomp.install(alone=True))
+            self._try("seccomp", lambda: seccomp.install(alone=True))
         system.renounce_privileges()
         self._try("landlock", lambda: landlock.restrict(self._readable))
 
@@ -79,7 +79,7 @@ class Confinement:
         except OSError as error:
             print(f"a worker has to do without {name}: {error}", file=sys.stderr)
         else:
-            self.holds.append(name)
+            self.holds += [name] if name not in self.holds else []
 
 
 def readable() -> list[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsheadroom.child.held import CompressorProtocol, HeldConversations
+    from tsheadroom.child.system import OwnMemory
 
 READ_BUFFER = 256 * 1024
 """A request of 20 MB is then eighty reads; a usual one is one."""
@@ -88,18 +89,20 @@ def serve(
     compressor: CompressorProtocol, reading: int, writing: int, confined: list[str]
 ) -> None:
     """Answer requests, one line each, until stdin ends."""
+    from tsheadroom.child import system
     from tsheadroom.child.held import HeldConversations
 
+    memory = system.OwnMemory()
     held = HeldConversations(compressor)
     cold = True
     write_all(writing, ready_line(compressor, confined))
     with open(reading, "rb", buffering=READ_BUFFER) as requests:
         for line in iter(requests.readline, b""):
-            write_all(writing, answer(held, line, cold))
+            write_all(writing, answer(held, line, cold, memory))
             cold = False
 
 
-def answer(held: HeldConversations, line: bytes, cold: bool) -> bytes:
+def answer(held: HeldConversations, line: bytes, cold: bool, memory: OwnMemory) -> bytes:
     """The reply line to one request line, whatever happens inside."""
     number = -1
     try:
@@ -107,6 +110,7 @@ def answer(held: HeldConversations, line: bytes, cold: bool) -> bytes:
         number = request["id"]
         result = held.turn(request["payload"])
         result["cold_first_call"] = cold
+        result["rss"] = memory.resident()
         reply = {"id": number, "ok": True, "result": result}
         return _ENCODER.encode(reply).encode("utf-8") + b"\n"
     except (KeyboardInterrupt, SystemExit, GeneratorExit):

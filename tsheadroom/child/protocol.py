@@ -2,7 +2,8 @@
 
 Only the standard library: a child may run in an interpreter that has Headroom and nothing of ours.
 
-First line of a child:  {"ready": true, "headroom_version": "0.42.0", "lacks": ""}
+First line of a child:  {"ready": true, "headroom_version": "0.42.0", "lacks": "",
+                         "confined": ["undumpable", "seccomp", "landlock"]}
 Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen",
                          "messages", "model", "config"}}
 Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}

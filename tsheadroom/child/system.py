@@ -18,6 +18,9 @@ PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+STATM_BYTES = 200
+"""Seven numbers."""
+
 CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -56,6 +59,20 @@ def hide() -> None:
     if LINUX:
         prctl(PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class OwnMemory:
+    """This process's resident memory, which the daemon cannot always read once it is hidden."""
+
+    def __init__(self) -> None:
+        # Kept open: a call costs 3 us, a sixth of what opening the file again would.
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if LINUX else -1
+
+    def resident(self) -> int:
+        """In bytes; 0 where the system does not say."""
+        if self._statm < 0:
+            return 0
+        return int(os.pread(self._statm, STATM_BYTES, 0).split()[1]) * resource.getpagesize()
 
 
 def renounce_privileges() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from http import HTTPStatus
 from importlib import metadata
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tsheadroom import __version__
+from tsheadroom.child import system
 from tsheadroom.cli.ask import ask
 from tsheadroom.cli.options import (
     GoSpellings,
@@ -29,6 +31,8 @@ from tsheadroom.web.access import DEFAULT_CAPABILITY
 
 if TYPE_CHECKING:
     from tsheadroom.daemon import Options
+
+log = logging.getLogger(__name__)
 
 _state_dir = option(
     "--state-dir",
@@ -141,11 +145,16 @@ def serve(**options: Any) -> None:
     With an auth key in TS_AUTHKEY the node logs in by itself. Without a key and without a stored
     login, the log shows the URL to open. Logs go to stderr, the lines of -v to stdout.
     """
-    from tsheadroom.daemon import Daemon  # all the parts, and --help needs none of them
-
+    authkey = take_authkey()
     logs.configure()
     try:
-        asyncio.run(Daemon(_daemon_options(options)).run())
+        system.hide()  # everybody's conversations are in this process's memory
+    except OSError as error:
+        log.warning("other processes of this user can read this one's memory err=%s", error)
+    from tsheadroom.daemon import Daemon  # all the parts, and --help needs none of them
+
+    try:
+        asyncio.run(Daemon(_daemon_options(options, authkey)).run())
     except TsheadroomError as error:
         raise click.ClickException(str(error)) from None
 
@@ -214,7 +223,7 @@ def simulate(**arguments: Any) -> None:
         raise click.ClickException(str(error)) from None
 
 
-def _daemon_options(given: dict[str, Any]) -> Options:
+def _daemon_options(given: dict[str, Any], authkey: str | None) -> Options:
     """The daemon's options: click's, without double negations, and the auth key."""
     from tsheadroom.daemon import Options
 
@@ -222,6 +231,6 @@ def _daemon_options(given: dict[str, Any]) -> Options:
     return Options(
         affinity=not given.pop("no_affinity"),
         history=not given.pop("no_history"),
-        authkey=take_authkey(),
+        authkey=authkey,
         **given,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from tsheadroom.child import system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,9 +150,11 @@ def default_state_dir() -> Path:
 def take_authkey() -> str | None:
     """Return Tailscale's auth key from the environment, or None if there is none.
 
-    It is taken out of the environment, so that no worker inherits it. An OAuth client secret in
-    its place raises ClickException, because the node cannot log in with one.
+    It is taken out of the environment, and out of the memory that /proc/PID/environ shows. An OAuth
+    client secret in its place raises ClickException, because the node cannot log in with one.
     """
+    if system.LINUX:
+        _wipe(_AUTHKEY_VARIABLES)
     keys = [key for name in _AUTHKEY_VARIABLES if (key := os.environ.pop(name, "").strip())]
     if not keys:
         return None
@@ -161,3 +166,20 @@ def take_authkey() -> str | None:
             " open the login URL."
         )
     return keys[0]
+
+
+def _wipe(names: tuple[str, ...]) -> None:
+    """Overwrite variables where the process was given them; os.environ has copies of its own.
+
+    The kernel shows that memory to every process of the same user, however long ago the variable
+    was deleted.
+    """
+    libc = ctypes.CDLL(None)
+    entries = ctypes.POINTER(ctypes.c_void_p).in_dll(libc, "environ")
+    prefixes = tuple(f"{name}=".encode() for name in names)
+    at = 0
+    while entries and (address := entries[at]) is not None:
+        entry = ctypes.string_at(address)
+        if entry.startswith(prefixes):
+            ctypes.memset(address, 0, len(entry))
+        at += 1

@@ -54,13 +54,15 @@ class FormMessage(msgspec.Struct, frozen=True):
 class ReplyFigures(msgspec.Struct):
     """A reply without its forms.
 
-    `elapsed_ms` is the work alone, `notes` counts events by name, `slot` is filled in by the slot.
+    `elapsed_ms` is the work alone, `notes` counts events by name, `rss` is the child's resident
+    memory in bytes, 0 where it does not know; `slot` is filled in by the slot.
     """
 
     elapsed_ms: float = 0.0
     cold_first_call: bool = False
     model_limit: int = 0
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
+    rss: int = 0
     slot: int = -1
 
 
@@ -103,6 +105,7 @@ class Ready(msgspec.Struct):
     headroom_version: str = ""
     reason: str = ""
     lacks: str = ""  # what it was meant to have, and how to get it
+    confined: list[str] = []  # by which means; `child/confinement.py` names them
 
 
 decode_envelope = msgspec.json.Decoder(ReplyEnvelope).decode

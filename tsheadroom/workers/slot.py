@@ -26,10 +26,6 @@ SLOW_CALL = 2.0
 RSS_LIMIT = 512 * 1024 * 1024
 """Bytes. A worker that has grown to this is replaced between calls: four times a warm one's."""
 
-RSS_LOOK_EVERY = 64
-RSS_LOOK_BYTES = 1024 * 1024
-"""Looking costs 20 us: after every 64th call, and after each large one."""
-
 RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
 """Errors that say nothing against the child."""
 
@@ -97,7 +93,7 @@ class Slot:
 
         def done(outcome: Outcome) -> None:
             self._log_slow(started, outcome)
-            on_done(self._answer(worker, outcome, len(payload)))
+            on_done(self._answer(worker, outcome))
 
         worker.call(payload, done)
 
@@ -142,8 +138,13 @@ class Slot:
         self.worker, self._starting = worker, None
         self.headroom_version, self.lacks = ready.headroom_version, ready.lacks
         self._end_replacing()
-        version = ready.headroom_version
-        log.info("worker ready slot=%d pid=%d headroom=%s", self.index, worker.pid, version)
+        log.info(
+            "worker ready slot=%d pid=%d headroom=%s confined=%s",
+            self.index,
+            worker.pid,
+            ready.headroom_version,
+            ",".join(ready.confined) or "no",
+        )
         self._on_up(self)
         return worker
 
@@ -176,12 +177,13 @@ class Slot:
         self._end_replacing()
         self._on_down(self, reason)
 
-    def _answer(self, worker: Worker, outcome: Outcome, sent: int) -> Reply | Exception:
+    def _answer(self, worker: Worker, outcome: Outcome) -> Reply | Exception:
         """What the caller is told; kills the worker if it must not take another call."""
         if isinstance(outcome, WorkerFailed):
             return outcome
         if outcome.ok and outcome.result is not None:
-            self._check_memory(worker, sent)
+            if outcome.result.rss > self._rss_limit:
+                worker.kill(f"it has grown to {outcome.result.rss >> 20} MiB")
             outcome.result.slot = self.index
             return outcome.result
         return self._error(worker, outcome)
@@ -199,13 +201,6 @@ class Slot:
             error_type=kind,
             killed=kind == MemoryError.__name__,
         )
-
-    def _check_memory(self, worker: Worker, sent: int) -> None:
-        if sent < RSS_LOOK_BYTES and worker.answered % RSS_LOOK_EVERY:
-            return
-        rss = worker.rss()
-        if rss > self._rss_limit:
-            worker.kill(f"it has grown to {rss >> 20} MiB")
 
     def _log_slow(self, started: float, outcome: Outcome) -> None:
         seconds = time.monotonic() - started

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -128,13 +125,6 @@ class Worker:
             self.kill(f"not ready within {READY_SECONDS:g} s")
             await self.gone
         raise SpawnFailed(self.gone.result())
-
-    def rss(self) -> int:
-        """Resident bytes; 0 where the system does not say."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
-            return pages * resource.getpagesize()
-        return 0
 
     def _on_data(self, data: bytes) -> None:
         """Gather what arrives on stdout until a line is whole."""
