@@ -9,27 +9,29 @@ from pathlib import Path
 from tsheadroom.child import environment
 
 
-def test_inherited_knobs_and_secrets_stay_out() -> None:
-    base = {
-        "PATH": "/bin",
-        "HF_TOKEN": "kept",
-        "HF_HUB_CACHE": "/kept",
-        "HEADROOM_MODE": "wild",
-        "TS_AUTHKEY": "secret",
-        "TSHEADROOM_PYTHON": "x",
-        "HF_HUB_OFFLINE": "0",
-    }
-    env = environment.offline(base)
-    assert {"PATH", "HF_TOKEN", "HF_HUB_CACHE"} <= env.keys()
-    assert not {"HEADROOM_MODE", "TS_AUTHKEY", "TSHEADROOM_PYTHON"} & env.keys()
-    assert env["HF_HUB_OFFLINE"] == "1"
-    assert env["HEADROOM_OFFLINE"] == "1"
+def test_a_child_gets_what_it_needs_and_nothing_else() -> None:
+    needed = {"PATH": "/bin", "HOME": "/home/x", "LC_ALL": "C.UTF-8", "HF_HUB_CACHE": "/kept"}
+    env = environment.of_child(
+        {
+            **needed,
+            "HF_TOKEN": "hf_secret",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "TS_AUTHKEY": "secret",
+            "TSHEADROOM_PYTHON": "x",
+            "HEADROOM_MODE": "wild",
+            "HF_HUB_OFFLINE": "0",
+            "OF_A_NAME_THAT_NOBODY_HAS_HEARD_OF": "secret",
+        }
+    )
+    assert env == {**needed, **environment.OFFLINE}
+    assert (env["HF_HUB_OFFLINE"], env["HEADROOM_OFFLINE"]) == ("1", "1")
 
 
 def test_applying_names_the_vocabularies_of_this_interpreter() -> None:
-    environ = {"HEADROOM_MODE": "wild", "TIKTOKEN_CACHE_DIR": "/elsewhere"}
+    environ = {"HEADROOM_MODE": "wild", "TIKTOKEN_CACHE_DIR": "/elsewhere", "OTHER": "kept"}
     environment.apply(environ)
     assert "HEADROOM_MODE" not in environ
+    assert environ["OTHER"] == "kept"
     assert list(Path(environ["TIKTOKEN_CACHE_DIR"]).glob("fb374d41*"))  # o200k_base
     assert "litellm" not in sys.modules
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,28 @@ def test_the_auth_key_comes_from_the_environment_and_leaves_it(
     assert result.exit_code == 0, result.output
     assert options.authkey == "tskey-auth-x"
     assert "tskey-auth-x" not in os.environ.values()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_auth_key_leaves_the_memory_that_the_kernel_shows() -> None:
+    script = """
+from pathlib import Path
+from tsheadroom.cli.options import take_authkey
+assert b"tskey-auth-x" in Path("/proc/self/environ").read_bytes()
+assert take_authkey() == "tskey-auth-x"
+left = Path("/proc/self/environ").read_bytes()
+assert b"tskey" not in left and b"TS_AUTH" not in left, left
+assert b"OTHER=stays" in left
+"""
+    env = {"TS_AUTHKEY": "tskey-auth-x", "OTHER": "stays", "TS_AUTH_KEY": "tskey-auth-y"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**env, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_oauth_client_secret_is_named_as_such(run: Any) -> None:

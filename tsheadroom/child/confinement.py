@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tsheadroom.child import landlock, seccomp, system
 from tsheadroom.child.headroom.kompress import hub_cache
@@ -36,7 +37,8 @@ SYSTEM = (
 
 
 class Confinement:
-    """What holds of this process so far: `holds` names it, of undumpable, seccomp and landlock.
+    """What holds of this process so far: `holds` names it, of undumpable, seccomp, unprivileged
+    and landlock.
 
     A worker goes through all the steps. The process that forks workers takes the first two, and
     leaves it to its forks to go on.
@@ -64,7 +66,7 @@ class Confinement:
             return
         if self._forks:
             self._try("seccomp", lambda: seccomp.install(alone=True))
-        system.renounce_privileges()
+        self._try("unprivileged", system.renounce_privileges)
         self._try("landlock", lambda: landlock.restrict(self._readable))
 
     def _filter_calls(self) -> None:
@@ -104,8 +106,8 @@ def _loaded_from() -> Iterator[str]:
     for name, module in list(sys.modules.items()):
         if "." not in name:
             yield from getattr(module, "__path__", ())
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
-        for line in maps:
-            _, slash, path = line.rstrip("\n").partition(" /")
-            if slash:
-                yield os.path.dirname(f"/{path}")
+    # Of a mapped file the line ends with its path; all else in a line has no slash.
+    for line in Path("/proc/self/maps").read_bytes().split(b"\n"):
+        _, slash, path = line.partition(b" /")
+        if slash:
+            yield str(Path(f"/{os.fsdecode(path)}").parent)

@@ -85,9 +85,7 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def serve(
-    compressor: CompressorProtocol, reading: int, writing: int, confined: list[str]
-) -> None:
+def serve(compressor: CompressorProtocol, reading: int, writing: int, confined: list[str]) -> None:
     """Answer requests, one line each, until stdin ends."""
     from tsheadroom.child import system
     from tsheadroom.child.held import HeldConversations

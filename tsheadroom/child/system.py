@@ -78,10 +78,11 @@ class OwnMemory:
 def renounce_privileges() -> None:
     """Give up root's powers, where it has them, and every way to get some."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    if number := CAPSET.get(platform.machine()):
-        # Of this process (0): effective, permitted and inheritable, twice 32 of them; none.
-        header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-        ctypes.CDLL(None).syscall(ctypes.c_long(number), header, bytes(24))
+    number = CAPSET.get(platform.machine(), -1)  # -1 is no call at all
+    # Of this process (0): effective, permitted and inheritable, twice 32 of them; none.
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+    if ctypes.CDLL(None).syscall(ctypes.c_long(number), header, bytes(24)) != 0:
+        raise OSError("capabilities cannot be given up")
 
 
 def limit_memory(limit: int) -> None:

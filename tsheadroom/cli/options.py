@@ -178,7 +178,7 @@ def _wipe(names: tuple[str, ...]) -> None:
     entries = ctypes.POINTER(ctypes.c_void_p).in_dll(libc, "environ")
     prefixes = tuple(f"{name}=".encode() for name in names)
     at = 0
-    while entries and (address := entries[at]) is not None:
+    while (address := entries[at]) is not None:
         entry = ctypes.string_at(address)
         if entry.startswith(prefixes):
             ctypes.memset(address, 0, len(entry))
