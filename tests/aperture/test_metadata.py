@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tsheadroom.aperture import slices
-from tsheadroom.aperture.metadata import Metadata, read_metadata
+from tsheadroom.aperture.metadata import MAX_TEXT, MAX_URL, Metadata, read_metadata
 
 
 def read(metadata: object) -> Metadata:
@@ -57,6 +57,27 @@ def test_a_caller_can_bypass_one_request_if_the_query_arrives(
     url: str | None, bypassed: bool
 ) -> None:
     assert read({"url": url}).bypassed is bypassed
+
+
+def test_long_texts_are_cut_and_stay_apart() -> None:
+    long = "\u00e9" * 1_000_000
+    names = ("provider", "model", "session_id", "request_id", "login_name")
+    one, other = (read(dict.fromkeys(names, long + end)) for end in ("1", "2"))
+    for name in names:
+        kept = getattr(one, name)
+        assert len(kept) <= MAX_TEXT
+        assert long.startswith(kept[:64])
+        assert kept != getattr(other, name)
+    assert read(dict.fromkeys(names, long + "1")) == one
+    as_long_as_may_be = "x" * MAX_TEXT
+    assert read({"model": as_long_as_may_be}).model == as_long_as_may_be
+
+
+def test_a_long_url_is_cut() -> None:
+    url = "/v1?tsheadroom=off&" + "&" * 1_000_000
+    read_url = read({"url": url})
+    assert read_url.url == url[:MAX_URL]
+    assert read_url.bypassed
 
 
 def test_no_field_of_the_metadata_bypasses() -> None:

@@ -20,23 +20,49 @@ COST = {"dollars": 0.5, "usage": {"input_tokens": 3, "output_tokens": 4}}
         (b"", None),
         (b"null", None),
         (b"{}", None),
-        (b"7", None),
-        (b"\xff", None),
-        (b"[" * 100_000, None),
+        (b'""', None),
+        (b"7", Bill(0.0, Usage(), refused=1)),
+        (b"\xff", Bill(0.0, Usage(), refused=1)),
+        (b"[" * 100_000, Bill(0.0, Usage(), refused=1)),
         (b'{"dollars":0.2}', None),
         (b'{"dollars":0.2,"usage":null}', None),
         (b'{"usage":{}}', Bill(0.0, Usage())),  # all of them zero: none is sent
         (b'{"dollars":0.2,"usage":{"cached_tokens":4,"new":1}}', Bill(0.2, Usage(cached_tokens=4))),
         (b'{"cost_basis":"a/b","usage":{}}', Bill(0.0, Usage(), "a/b")),
-        # What no request can cost would spoil the sums.
-        (b'{"usage":{"output_tokens":-1}}', None),
-        (b'{"usage":{"output_tokens":10000000000000000000000000}}', None),
-        (b'{"dollars":1e308,"usage":{}}', None),
-        (b'{"dollars":-1,"usage":{}}', None),
+        (b'{"cost_basis":7,"usage":{}}', Bill(0.0, Usage())),
+        (b'{"dollars":2,"usage":[{}]}', Bill(2.0, Usage(), refused=1)),
     ],
 )
 def test_reading_a_bill(raw: bytes, expected: Bill | None) -> None:
     assert read_bill(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "-1",
+        "9223372036854775807",
+        "1" + "0" * 25,
+        "1" + "0" * 400,
+        "1" + "0" * 100_000,
+        "1e400",
+        "1e308",
+        "-0.5",
+        "true",
+        '"5"',
+        "[5]",
+        "{}",
+        "[" * 100 + "]" * 100,
+    ],
+    ids=range(13),
+)
+def test_an_amount_that_no_request_can_have_is_refused_alone(odd: str) -> None:
+    used = Usage(input_tokens=3)
+    raw = f'{{"dollars":0.5,"usage":{{"input_tokens":3,"output_tokens":{odd}}}}}'
+    assert read_bill(raw.encode()) == Bill(0.5, used, refused=1)
+    raw = f'{{"dollars":{odd},"usage":{{"input_tokens":3}}}}'
+    assert read_bill(raw.encode()) == Bill(0.0, used, refused=1)
+    assert read_bill(f'{{"usage":{odd}}}'.encode()) == Bill(0.0, Usage(), refused=int(odd != "{}"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -44,11 +45,45 @@ def test_what_is_forecast_follows_what_was_forwarded() -> None:
     forward(account, body, request_id="first")
     body["messages"] += [{"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
     forward(account, body, 1, request_id="second")
-    first, second = (account.billing.waiting[name] for name in ("first", "second"))
+    first, second = account.billing.waiting.values()
     assert first.cached_tokens == 0
     assert first.new_tokens > 1000
     assert second.cached_tokens > 1000
     assert second.new_tokens < 50
+
+
+@pytest.mark.parametrize(
+    ("cost", "outcome", "sums"),
+    [
+        ({"dollars": 1e308, "usage": USAGE}, BillOutcome.COUNTED, (0.0, 3, 4)),
+        ({"dollars": 2, "usage": {"output_tokens": 10**400}}, BillOutcome.COUNTED, (2.0, 0, 0)),
+        ({"dollars": -3, "usage": {"output_tokens": -5}}, BillOutcome.UNREADABLE, None),
+        ({"usage": "7"}, BillOutcome.UNREADABLE, None),
+        (7, BillOutcome.UNREADABLE, None),
+    ],
+)
+def test_an_amount_that_no_request_can_have_is_left_out_of_its_bill(
+    cost: Any, outcome: BillOutcome, sums: tuple[float, int, int] | None
+) -> None:
+    account = Account()
+    account.take(event("r", None, estimated_cost=cost))
+    assert dict(account.billing.events) == {outcome: 1}
+    assert account.billing.refused_amounts > 0
+    totals = [(s.dollars, s.input_tokens, s.output_tokens) for _, s in account.billing]
+    assert totals == ([] if sums is None else [sums])
+    # One that was not counted takes nothing from the bill that comes after it.
+    account.take(event("r"))
+    assert account.billing.events[BillOutcome.COUNTED] == 1
+
+
+def test_what_a_worker_says_it_saved_is_bounded() -> None:
+    account = Account()
+    called = read(call({"messages": [{"role": "user", "content": "go"}]}, request_id="r"))
+    assert isinstance(called, HookCall)
+    for saved in (10**400, -(10**400)):
+        account.forwarded(called, "c", TREATED, 0, 0, saved)
+        (forecast,) = account.billing.waiting.values()
+        assert math.isfinite(float(forecast.saved_tokens))
 
 
 def test_labels_that_are_shown_alike_are_one_sum() -> None:
@@ -69,8 +104,8 @@ def test_what_callers_send_takes_little_memory(monkeypatch: pytest.MonkeyPatch) 
         long = f"{number}" + "x" * 100_000
         forward(account, request_id=long, provider=long, model=long)
     assert len(account.billing.waiting) == 3
-    assert max(map(len, account.billing.waiting)) <= 128
-    assert {len(f.provider) for f in account.billing.waiting.values()} == {128}
+    assert {len(name) for name in account.billing.waiting} == {16}
+    assert {len(f.provider) for f in account.billing.waiting.values()} == {97}
     # It is found by its long id all the same.
     account.take(event("8" + "x" * 100_000))
     assert [key[2] for key, _ in account.billing] == [TREATED]

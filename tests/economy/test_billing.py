@@ -18,10 +18,10 @@ def forecast(arm: str = TREATED, cached: int = 0, new: int = 0, saved: int = 0) 
 
 def test_a_bill_is_counted_in_its_calls_arm_beside_the_forecast() -> None:
     bills = Billing()
-    bills.forwarded("r1", forecast(TREATED, 30, 5, 9))
-    bills.forwarded("r2", forecast(HOLDOUT, 60, 7, 0))
-    assert bills.billed("r1", *MODEL, BILL)
-    assert bills.billed("r2", *MODEL, BILL)
+    bills.forwarded(b"r1", forecast(TREATED, 30, 5, 9))
+    bills.forwarded(b"r2", forecast(HOLDOUT, 60, 7, 0))
+    assert bills.billed(b"r1", *MODEL, BILL)
+    assert bills.billed(b"r2", *MODEL, BILL)
     sums = dict(bills)
     treated, held = sums[(*MODEL, TREATED)], sums[(*MODEL, HOLDOUT)]
     assert (treated.turns, treated.dollars, treated.cached_tokens) == (1, 0.5, 40)
@@ -32,24 +32,24 @@ def test_a_bill_is_counted_in_its_calls_arm_beside_the_forecast() -> None:
 
 def test_savings_may_be_negative() -> None:
     bills = Billing()
-    bills.forwarded("r1", forecast(saved=-12))
-    bills.billed("r1", *MODEL, BILL)
+    bills.forwarded(b"r1", forecast(saved=-12))
+    bills.billed(b"r1", *MODEL, BILL)
     assert dict(bills)[(*MODEL, TREATED)].saved_tokens == -12
 
 
 def test_two_events_of_one_request_are_counted_once() -> None:
     bills = Billing()
-    bills.forwarded("r1", forecast())
-    assert bills.billed("r1", *MODEL, BILL)
-    assert not bills.billed("r1", *MODEL, BILL)
+    bills.forwarded(b"r1", forecast())
+    assert bills.billed(b"r1", *MODEL, BILL)
+    assert not bills.billed(b"r1", *MODEL, BILL)
     assert [total.turns for _, total in bills] == [1]
 
 
 def test_a_call_that_is_not_remembered_has_an_arm_of_its_own() -> None:
     bills = Billing()
-    bills.billed("unknown", *MODEL, BILL)
-    bills.billed("", *MODEL, BILL)
-    bills.billed("", *MODEL, BILL)
+    bills.billed(b"unknown", *MODEL, BILL)
+    bills.billed(b"", *MODEL, BILL)
+    bills.billed(b"", *MODEL, BILL)
     assert {key: total.turns for key, total in bills} == {(*MODEL, UNASKED): 3}
 
 
@@ -58,8 +58,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(billing, limit, 3)
     bills = Billing()
     for number in range(9):
-        bills.forwarded(str(number), forecast())
-        bills.billed(f"b{number}", f"provider{number}", "m", BILL)
+        bills.forwarded(b"%d" % number, forecast())
+        bills.billed(b"b%d" % number, f"provider{number}", "m", BILL)
     assert len(bills.waiting) == 3
     assert len(bills._counted) == 3
     assert len(bills.sums) == 4  # and one for all others
@@ -67,7 +67,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def usage(bills: Billing, arm: str, cached: int, turns: int, model: str = "claude") -> None:
     for number in range(turns):
-        name = f"{arm}{model}{cached}{number}"
+        name = f"{arm}{model}{cached}{number}".encode()
         bills.forwarded(name, Forecast("anthropic", model, arm, 0, 0, 0))
         used = Usage(input_tokens=100 - cached, cached_tokens=cached)
         bills.billed(name, "anthropic", model, Bill(0.0, used))

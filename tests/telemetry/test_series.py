@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +22,7 @@ from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry import series as module
 from tsheadroom.telemetry.billed import BillingCollector
 from tsheadroom.telemetry.events import Event
+from tsheadroom.telemetry.output import LineOutput
 from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
 
@@ -135,6 +140,7 @@ def test_types_are_those_of_the_reference() -> None:
         "tsheadroom_cold_starts_total": "counter",
         "tsheadroom_tokens_after_total": "counter",
         "tsheadroom_events_total": "counter",
+        "tsheadroom_scrape_failures_total": "counter",
         "tsheadroom_request_seconds": "histogram",
         "tsheadroom_phase_seconds": "histogram",
     }
@@ -212,13 +218,38 @@ def test_labels_from_requests_are_bounded_in_number_and_length() -> None:
     assert max(map(len, models)) <= module.MAX_LABEL_LENGTH
 
 
-@pytest.mark.parametrize("odd", ["\ud800", 'quo"te', "back\\slash", "new\nline", "\x00"])
-def test_odd_labels_do_not_break_the_page(odd: str) -> None:
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [
+        ("\ud800", "?"),
+        ('quo"te', 'quo"te'),
+        ("back\\slash\\", "back\\slash\\"),
+        ("new\nline\r\x00\x1b[31m", "new?line???[31m"),
+        ("\u2028\u0085\u202e\u200b\ufeff", "?????"),
+        ('",other="x"} 1 # ', '",other="x"} 1 # '),
+    ],
+    ids=ascii,
+)
+def test_odd_labels_do_not_break_the_page(odd: str, shown: str) -> None:
     metrics = Metrics()
     metrics.record(ended(model=odd))
-    shown = odd.encode("utf-8", "replace").decode()
     by_model = [s for s in scraped(metrics) if s.name == "headroom_requests_by_model"]
     assert [(sample.labels, sample.value) for sample in by_model] == [({"model": shown}, 1)]
+
+
+@given(st.lists(st.text(max_size=200), max_size=20))
+def test_no_two_names_make_the_same_series_twice(names: list[str]) -> None:
+    billing = Billing()
+    metrics = Metrics()
+    metrics.registry.register(BillingCollector(billing))
+    for name in names:
+        metrics.record(ended(provider=name, model=name))
+        label = module.clean_label(name)
+        billing.billed(b"", label, label, Bill(0.5, Usage(1)))
+    assert metrics.text().decode().replace("\n", "").isprintable()
+    samples = [(sample.name, *sorted(sample.labels.items())) for sample in scraped(metrics)]
+    assert len(samples) == len(set(samples))
+    assert metrics.value("tsheadroom_scrape_failures_total") == 0
 
 
 def test_phases_have_histograms() -> None:
@@ -277,8 +308,71 @@ def test_a_source_is_not_asked_before_a_scrape() -> None:
     metrics = Metrics()
     metrics.watch(source)
     metrics.record(ended())
-    with pytest.raises(AssertionError):
-        metrics.text()
+    assert metrics.value("tsheadroom_scrape_failures_total") == 0
+
+
+def test_a_scrape_goes_without_what_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def half() -> Iterator[Metric]:
+        yield GaugeMetricFamily("good", "Stays.", 1)
+        yield GaugeMetricFamily("huge", "No float.", 10**400)
+        yield GaugeMetricFamily("fine", "Stays.", 1)
+        raise KeyError("SECRET")
+
+    metrics = Metrics()
+    metrics.watch(half)
+    metrics.watch(lambda: [GaugeMetricFamily("last", "Stays.", 1)])
+    for scrape in (1, 2):  # value() collects, too, so it has to be asked without the source
+        names = {sample.name for sample in scraped(metrics)}
+        assert names >= {"good", "fine", "last", "headroom_requests_total"}
+        assert "huge" not in names
+        assert metrics.value("tsheadroom_scrape_failures_total") == 2 * scrape
+    assert len(caplog.records) == 2  # each is told once
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 1e308, -1e308])
+def test_no_number_of_a_worker_makes_a_sum_infinite(number: float) -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        call = ended(
+            slot=0,
+            model_limit=number,
+            worker_ms=number,
+            wait_ms=number,
+            tokens_saved=number,
+            events={Event.FOLDS_OFF: number},
+        )
+        metrics.record(call)
+        assert len(call.line()) < 300
+    assert all(math.isfinite(sample.value) for sample in scraped(metrics))
+    assert metrics.value("tsheadroom_scrape_failures_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("zstd", "request(zstd)"),
+        ("x-unheard_of", "request(x-unheard_of)"),
+        ("gzip, zstd", "request(gzip, zstd)"),
+        ("zstd) in_msgs=9 -> modify", "request(zstd? in_msgs?9 -? modify)"),
+        ("\x1b[31m\u2028\n\ud800", "request(??31m???)"),
+        ("y" * 8000, f"request({'y' * 32})"),
+    ],
+)
+def test_a_coding_cannot_pass_for_the_fields_of_a_line(encoding: str, shown: str) -> None:
+    for outcome in (Outcome.NOOP, Outcome.REJECT_ENCODING):
+        call = CallRecord(Figures(outcome=outcome), encoding=encoding)
+        assert re.match(r"request\([^()]*\)(?= \w+=)", call.line()), call.line()
+        assert call.line().startswith(shown)
+        assert call.line().isprintable()
+
+
+def test_dropped_lines_are_counted_by_stream() -> None:
+    output = LineOutput(-1, "stderr", room=0)
+    output.write("line\n")
+    metrics = Metrics()
+    metrics.watch(lambda: gauges.of_outputs([output]))
+    assert metrics.value("tsheadroom_lines_dropped_total", stream="stderr") == 1
+    output.close()
 
 
 def test_a_window_that_is_only_kept_compressed_is_told() -> None:
@@ -297,8 +391,8 @@ def test_bills_are_told_by_provider_model_and_arm() -> None:
     assert metrics.value("tsheadroom_billed_events_total", outcome="counted") == 0
     billing.events[BillOutcome.UNPRICED] += 2
     assert metrics.value("tsheadroom_billed_events_total", outcome="unpriced") == 2
-    billing.forwarded("r", Forecast("anthropic", "claude", TREATED, 5, 6, -7))
-    billing.billed("r", "anthropic", "claude", Bill(0.5, Usage(1, 2, 3, 4)))
+    billing.forwarded(b"r", Forecast("anthropic", "claude", TREATED, 5, 6, -7))
+    billing.billed(b"r", "anthropic", "claude", Bill(0.5, Usage(1, 2, 3, 4)))
     for name, expected in (
         ("turns_total", 1),
         ("dollars_total", 0.5),

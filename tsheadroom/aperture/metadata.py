@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
@@ -13,10 +14,19 @@ _BYPASS = "tsheadroom"  # the query parameter with which a caller opts out
 _BYPASS_WORDS = frozenset({"off", "bypass", "false", "0"})
 
 
+# Characters. A longer text of the metadata is cut, and gets a digest that tells it from those that
+# begin alike. So it can be kept and compared, and takes no more memory than others.
+MAX_TEXT = 256
+_KEPT = 64
+# Of a URL that is longer, the end says nothing. HTTP servers refuse longer request lines.
+MAX_URL = 8192
+
+
 class Metadata(msgspec.Struct, frozen=True):
     """The part of HookMetadata that is used. A null is read as empty, as in Go.
 
-    `provider` is the operator's own key in Aperture's configuration. It names no vendor.
+    `provider` is the operator's own key in Aperture's configuration. It names no vendor. No text is
+    longer than MAX_TEXT, and `url` than MAX_URL.
     """
 
     provider: str | None = ""
@@ -44,16 +54,34 @@ _METADATA = msgspec.json.Decoder(Metadata)
 def read_metadata(data: bytes, members: Mapping[str, slices.Span]) -> Metadata:
     """Read the metadata of a HookCallData with these members; empty if it has none.
 
-    Raises SplitError if it is not what Aperture sends.
+    Long texts are cut. Raises SplitError if it is not what Aperture sends.
     """
     span = members.get("metadata")
     raw = data[span[0] : span[1]] if span else b"null"
     if raw == b"null":
         return Metadata()
     try:
-        return _METADATA.decode(raw)
+        return _bounded(_METADATA.decode(raw))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise slices.SplitError(f"the metadata cannot be read: {error}") from error
+        raise slices.SplitError("the metadata cannot be read") from error
+
+
+def short(text: str) -> str:
+    """The text, if it has at most MAX_TEXT characters; else its beginning and a digest of it."""
+    if len(text) <= MAX_TEXT:
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+    return f"{text[:_KEPT]}~{digest.hexdigest()}"
+
+
+def _bounded(read: Metadata) -> Metadata:
+    names = ("provider", "model", "session_id", "request_id", "login_name")
+    long = {
+        name: short(text) for name in names if len(text := getattr(read, name) or "") > MAX_TEXT
+    }
+    if len(read.url or "") > MAX_URL:
+        long["url"] = (read.url or "")[:MAX_URL]
+    return msgspec.structs.replace(read, **long) if long else read
 
 
 def find_metadata(data: bytes) -> Metadata | None:

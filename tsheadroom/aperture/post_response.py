@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from tsheadroom.aperture.metadata import Metadata, find_metadata
+from tsheadroom.aperture.metadata import Metadata, find_metadata, short
 from tsheadroom.aperture.slices import Span
 
-# More than one request can use. Without a bound, one odd event would spoil a sum for good.
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-Dollars = Annotated[float, msgspec.Meta(ge=0, le=10**9)]
+_T = TypeVar("_T")
+
+# More than one request can use or cost. Without a bound, one odd event would spoil a sum for good.
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=10**6)]
 
 # Members of HookCallData that only post-response events have.
 _OF_EVENTS = ("response_body", "raw_responses", "tool_calls")
@@ -46,15 +48,21 @@ class Bill(msgspec.Struct, frozen=True):
     dollars: float
     usage: Usage
     cost_basis: str = ""  # whose price list was used: "anthropic/claude-sonnet-4-6"
+    refused: int = 0  # amounts that no request can have; they are 0 here
+
+    @property
+    def says_nothing(self) -> bool:
+        """True if every amount that it has was refused."""
+        return self.refused > 0 and not self.dollars and self.usage == Usage()
 
 
-class _Cost(msgspec.Struct, frozen=True):
-    dollars: Dollars | None = None
-    usage: Usage | None = None
-    cost_basis: str | None = None
-
-
-_COST = msgspec.json.Decoder(_Cost)
+_NULL = b"null"
+_MAX_AMOUNT = 40  # characters; Python itself refuses numbers of some thousand
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_DOLLARS = msgspec.json.Decoder(Dollars)
+_TOKENS = msgspec.json.Decoder(Tokens)
+_TEXT = msgspec.json.Decoder(str)
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +81,44 @@ class PostResponse:
 def read_bill(raw: bytes) -> Bill | None:
     """Read an `estimated_cost`; None if it is no bill.
 
-    An estimate without `usage` is not a bill: a call that has not gone out yet may have one.
+    An estimate without `usage` is not a bill: a call that has not gone out yet may have one. What
+    is no object counts as one amount that was refused. Raises nothing.
     """
+    if raw in _NOTHING or not raw:
+        return None
+    cost = _decoded(_OBJECT, raw)
+    if cost is None:
+        return Bill(0.0, Usage(), refused=1)
+    said = bytes(cost.get("usage", _NULL))
+    if said == _NULL:
+        return None
+    used = _decoded(_OBJECT, said)
+    amounts = {name: _amount(_TOKENS, used or {}, name) for name in Usage.__struct_fields__}
+    dollars = _amount(_DOLLARS, cost, "dollars")
+    basis = _decoded(_TEXT, bytes(cost.get("cost_basis", _NULL)))
+    return Bill(
+        dollars or 0.0,
+        Usage(**{name: amount or 0 for name, amount in amounts.items()}),
+        short(basis or ""),
+        [*amounts.values(), dollars, used].count(None),
+    )
+
+
+def _amount(
+    decoder: msgspec.json.Decoder[_T], members: Mapping[str, msgspec.Raw], name: str
+) -> _T | int | None:
+    """The amount of this name, 0 if it is missing; None if no request can have it."""
+    raw = bytes(members.get(name, _NULL))
+    if raw == _NULL:
+        return 0
+    return _decoded(decoder, raw) if len(raw) <= _MAX_AMOUNT else None
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T | None:
     try:
-        cost = _COST.decode(raw or b"null")
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return decoder.decode(raw)
+    except _UNREADABLE:
         return None
-    if cost.usage is None:
-        return None
-    return Bill(cost.dollars or 0.0, cost.usage, cost.cost_basis or "")
 
 
 def read_event(data: bytes) -> PostResponse | None:

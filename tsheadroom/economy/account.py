@@ -13,7 +13,9 @@ from tsheadroom.providers.prices import BYTES_PER_TOKEN, price_of
 from tsheadroom.providers.vendor import KnownModel, Vendors
 from tsheadroom.telemetry.series import clean_label
 
-_MAX_ID = 128  # characters; of a longer request id a digest is remembered
+# More than a conversation can have. Workers tell what was saved, and a broken one could tell a
+# number that makes a sum infinite.
+_MAX_TOKENS = 10**9
 
 
 class Account:
@@ -37,6 +39,9 @@ class Account:
             return BillOutcome.UNREADABLE
         if event.bill is None:
             return BillOutcome.UNPRICED
+        self.billing.refused_amounts += event.bill.refused
+        if event.bill.says_nothing:
+            return BillOutcome.UNREADABLE
         metadata = event.metadata
         provider, model = metadata.provider or "", metadata.model or ""
         self._vendors.learn(provider, model, event.bill.cost_basis)
@@ -66,7 +71,7 @@ class Account:
                 arm=arm,
                 cached_tokens=cached // BYTES_PER_TOKEN,
                 new_tokens=(left - cached) // BYTES_PER_TOKEN,
-                saved_tokens=saved,
+                saved_tokens=max(-_MAX_TOKENS, min(saved, _MAX_TOKENS)),
             ),
         )
         known_model = self.model_of(call)
@@ -76,8 +81,7 @@ class Account:
         self.windows.seen(name, window, body, body + grown_by // BYTES_PER_TOKEN)
 
 
-def _id_of(metadata: Metadata) -> str:
-    request_id = metadata.request_id or ""
-    if len(request_id) <= _MAX_ID:
-        return request_id
-    return hashlib.sha256(request_id.encode("utf-8", "surrogatepass")).hexdigest()
+def _id_of(metadata: Metadata) -> bytes:
+    """The name of the request: a digest of Aperture's id, so that all take the same memory."""
+    request_id = (metadata.request_id or "").encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(request_id, digest_size=16).digest() if request_id else b""

@@ -16,8 +16,10 @@ from tsheadroom.aperture.post_response import Bill
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 5_000  # calls whose bill has not come; each takes 500 bytes, and bills take seconds
-MAX_BILLED = 20_000  # bills that are remembered, because one request can bring two events
+# Calls whose bill has not come. Each takes 1.5 KB at most, and bills take seconds.
+MAX_WAITING = 5_000
+# Bills that are remembered, because one request can bring two events. Each takes 200 bytes.
+MAX_BILLED = 20_000
 MAX_SERIES = 256  # sums by provider, model and arm; the rest share "other"
 TREATED = "treated"
 HOLDOUT = "holdout"
@@ -38,7 +40,7 @@ class BillOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What was expected of one forwarded call. Tokens are estimated."""
+    """What was expected of one forwarded call. Tokens are estimated; both names are labels."""
 
     provider: str
     model: str
@@ -75,12 +77,16 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Billing:
-    """The forecasts that wait for their bill, and the sums of those that have it."""
+    """The forecasts that wait for their bill, and the sums of those that have it.
 
-    waiting: OrderedDict[str, Forecast] = field(default_factory=OrderedDict)
+    Requests go by a name of a few bytes, b"" for one without an id.
+    """
+
+    waiting: OrderedDict[bytes, Forecast] = field(default_factory=OrderedDict)
     sums: dict[Key, Sum] = field(default_factory=dict)
     events: Counter[BillOutcome] = field(default_factory=Counter)
-    _counted: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    refused_amounts: int = 0  # of tokens or dollars, in bills, that no request can have
+    _counted: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _behind: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -88,7 +94,7 @@ class Billing:
         """True if, for any model, the treated arm hits the cache less often than the holdout."""
         return bool(self._behind)
 
-    def forwarded(self, request_id: str, forecast: Forecast) -> None:
+    def forwarded(self, request_id: bytes, forecast: Forecast) -> None:
         """Note that a call went out. Its bill will come with the same request id."""
         if not request_id:
             return
@@ -98,7 +104,7 @@ class Billing:
         if len(self.waiting) > MAX_WAITING:
             self.waiting.popitem(last=False)
 
-    def billed(self, request_id: str, provider: str, model: str, bill: Bill) -> bool:
+    def billed(self, request_id: bytes, provider: str, model: str, bill: Bill) -> bool:
         """Count a bill. Returns False if it was counted before.
 
         A request with tool calls brings an `entire_request` and a `tool_call_entire_request`, both

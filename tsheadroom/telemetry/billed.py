@@ -40,6 +40,11 @@ class BillingCollector(Collector):
         for outcome, amount in self._billing.outcomes():
             events.add_metric([outcome], amount)
         yield events
+        yield CounterMetricFamily(
+            "tsheadroom_billed_amounts_refused",
+            "Tokens and dollars in bills that no request can have, by number.",
+            value=self._billing.refused_amounts,
+        )
         for name, text in _COUNTERS.items():
             family = CounterMetricFamily(f"tsheadroom_billed_{name}", text, labels=_LABELS)
             yield self._filled(family, name)

@@ -5,12 +5,27 @@ A call is recorded once, when it has ended. Nothing reads these numbers to decid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tsheadroom.providers.prices import BYTES_PER_TOKEN
 from tsheadroom.telemetry.events import Event
+
+# More than any call can have of anything. Workers tell some of the numbers, and a broken one could
+# tell one that makes a sum infinite, or that cannot be printed.
+MAX_NUMBER = 10**12
+
+# Content codings are tokens (RFC 9110), and may be a list. In the -v line, anything else could pass
+# for its fields.
+_NO_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~, -]")
+_MAX_CODING = 32  # characters
+
+
+def sane(number: float) -> float:
+    """A number of a call that can be counted: from 0 to MAX_NUMBER. NaN is 0."""
+    return min(max(0, number), MAX_NUMBER)
 
 
 class Outcome(StrEnum):
@@ -97,7 +112,8 @@ class CallRecord:
     def line(self) -> str:
         """The -v line, in the format of the Go daemon, which operators' scripts parse."""
         known = self.figures
-        label = f"request({self.encoding})" if self.encoding else "request"
+        coding = _NO_TOKEN.sub("?", self.encoding[:_MAX_CODING])
+        label = f"request({coding})" if coding else "request"
         reason = REASONS[self.outcome]
         if self.outcome is Outcome.REJECT_ENCODING:
             return f"{label} wire_bytes={self.wire_bytes} read_ms={self.read_ms:.0f} -> {reason}"
@@ -105,7 +121,7 @@ class CallRecord:
             f"{label} in_msgs={known.in_messages} in_bytes={known.in_bytes}"
             f" out_bytes={known.out_bytes} wire_bytes={self.wire_bytes}"
             f" dur_ms={self.duration_ms:.0f} read_ms={self.read_ms:.0f}"
-            f" write_ms={self.write_ms:.0f} worker_ms={known.worker_ms:.0f} slot={known.slot}"
-            f" cold={'true' if known.cold else 'false'} model_limit={known.model_limit}"
+            f" write_ms={self.write_ms:.0f} worker_ms={sane(known.worker_ms):.0f} slot={known.slot}"
+            f" cold={'true' if known.cold else 'false'} model_limit={sane(known.model_limit)}"
             f" -> {reason}"
         )

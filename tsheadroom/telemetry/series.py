@@ -7,6 +7,7 @@ read at each scrape, by way of watch(): gauges.py and billed.py have those serie
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING
 import prometheus_client as prometheus
 from prometheus_client.registry import Collector
 
-from tsheadroom.telemetry.record import CallRecord, Outcome
+from tsheadroom.telemetry.record import CallRecord, Outcome, sane
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+log = logging.getLogger(__name__)
 
 # The text format of Prometheus. OpenMetrics has rules for names, and the Go daemon's break them.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -50,8 +53,14 @@ prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # it take
 
 
 def clean_label(value: str) -> str:
-    """Make a label of a request's text: short, never empty, and UTF-8 (it may have surrogates)."""
-    return value[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() or UNKNOWN
+    """Make a label of a request's text: short, never empty, and printable.
+
+    Each control character, line separator, mark of direction and lone surrogate becomes "?".
+    """
+    value = value[:MAX_LABEL_LENGTH]
+    if not value.isprintable():
+        value = "".join(character if character.isprintable() else "?" for character in value)
+    return value or UNKNOWN
 
 
 class LabelValues:
@@ -89,6 +98,28 @@ class Untyped(prometheus.Gauge):
             yield family
 
 
+class _Registry(prometheus.CollectorRegistry):
+    """A registry that tells its collectors, so that each can be asked by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collectors: list[Collector] = []
+
+    def register(self, collector: Collector) -> None:
+        super().register(collector)
+        self.collectors.append(collector)
+
+
+class _One(Collector):
+    """One family, for the library's text format."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._family,)
+
+
 class _Watched(Collector):
     """Asks one source at each scrape, and not before: its part may not have started yet."""
 
@@ -107,7 +138,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.active = 0
-        self.registry = registry = prometheus.CollectorRegistry()
+        self.registry = registry = _Registry()
         counter = partial(prometheus.Counter, registry=registry)
         gauge = partial(prometheus.Gauge, registry=registry)
         untyped = partial(Untyped, registry=registry)
@@ -165,6 +196,10 @@ class Metrics:
             ["phase"],
         )
         prometheus.ProcessCollector(registry=registry)
+        self._left_out = counter(
+            "tsheadroom_scrape_failures_total",
+            "Families of series that a scrape left out because of an error.",
+        )
         # To look up a series by its label is most of the work of counting. So the ones that every
         # call needs are looked up once. This also shows them, at 0, before the first call.
         self._phases = {phase: phases.labels(phase) for phase in PHASES}
@@ -173,6 +208,7 @@ class Metrics:
         self._models = LabelValues(MAX_MODELS)
         self._event_names = LabelValues(MAX_EVENTS)
         self._range_ms = (math.inf, 0.0)  # the least and the most; a Gauge cannot be read back
+        self._told: set[str] = set()  # what the log has said of scrapes that failed
 
     def watch(self, source: Source) -> None:
         """Ask `source` for its series at each scrape."""
@@ -196,15 +232,15 @@ class Metrics:
         self._outcomes[call.outcome].inc()
         self._by_provider.labels(self._providers.of(call.figures.provider)).inc()
         self._by_model.labels(self._models.of(call.figures.model)).inc()
-        self._tokens_before.inc(call.tokens_before)
+        self._tokens_before.inc(sane(call.tokens_before))
         # Workers count tokens, the daemon counts bytes. So with a dense text more tokens can be
         # saved than the daemon thinks have come. A counter must not fall, or Prometheus takes that
         # for a restart. Such a call adds nothing.
-        self._tokens_saved.inc(max(call.figures.tokens_saved, 0))
-        self._tokens_after.inc(max(call.tokens_after, 0))
+        self._tokens_saved.inc(sane(call.figures.tokens_saved))
+        self._tokens_after.inc(sane(call.tokens_after))
         self._cold_starts.inc(call.figures.cold)
         for event, amount in call.events.items():
-            self._events.labels(self._event_names.of(event)).inc(max(amount, 0))
+            self._events.labels(self._event_names.of(event)).inc(sane(amount))
         self._observe(call)
 
     def _observe(self, call: CallRecord) -> None:
@@ -217,10 +253,10 @@ class Metrics:
         self._duration.observe(call.duration_ms / 1000)
         self._phases["read"].observe(call.read_ms / 1000)
         self._phases["plan"].observe(call.plan_ms / 1000)
-        self._phases["wait"].observe(call.figures.wait_ms / 1000)
+        self._phases["wait"].observe(sane(call.figures.wait_ms) / 1000)
         self._phases["write"].observe(call.write_ms / 1000)
         if call.figures.slot >= 0:
-            self._phases["worker"].observe(call.figures.worker_ms / 1000)
+            self._phases["worker"].observe(sane(call.figures.worker_ms) / 1000)
 
     def value(self, name: str, **labels: str) -> float | None:
         """Read the value of one series; None if there is no such series.
@@ -230,5 +266,28 @@ class Metrics:
         return self.registry.get_sample_value(name, labels)
 
     def text(self) -> bytes:
-        """All series in the text format."""
-        return prometheus.generate_latest(self.registry)
+        """All series in the text format. What fails is left out, counted, and logged once."""
+        pages = [
+            page for collector in self.registry.collectors for page in self._pages_of(collector)
+        ]
+        return b"".join(pages)
+
+    def _pages_of(self, collector: Collector) -> Iterator[bytes]:
+        try:
+            for family in collector.collect():
+                yield self._page_of(family)
+        except Exception as error:
+            self._leave_out(type(collector).__name__, error)
+
+    def _page_of(self, family: Metric) -> bytes:
+        try:
+            return prometheus.generate_latest(_One(family))
+        except Exception as error:
+            self._leave_out(family.name, error)
+            return b""
+
+    def _leave_out(self, name: str, error: Exception) -> None:
+        self._left_out.inc()
+        if name not in self._told:
+            self._told.add(name)
+            log.error("a scrape goes without these series name=%s", name, exc_info=error)
