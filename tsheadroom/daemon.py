@@ -26,8 +26,8 @@ from tsheadroom.tailnet.node import Node, NodeOptions
 from tsheadroom.tailnet.statedir import SOCKET_NAME, StateDirectory
 from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry.billed import BillingCollector
+from tsheadroom.telemetry.output import LineOutput, standard
 from tsheadroom.telemetry.series import Metrics
-from tsheadroom.telemetry.verbose import LineOutput
 from tsheadroom.turns.turns import Turns
 from tsheadroom.web.access import Access
 from tsheadroom.web.app import make_app, make_runner
@@ -87,8 +87,11 @@ class Options:
 class Daemon:
     """One daemon, from its options to its end."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, logs: LineOutput | None = None) -> None:
+        """`logs` is where log lines go, None if that is none of the daemon's business."""
         self._options = options
+        self._verbose = standard(sys.stdout, "stdout") if options.verbose else None
+        self._outputs = [output for output in (logs, self._verbose) if output]
         self._stopping = asyncio.Event()
         self._stopped_at = 0.0
         self.metrics = Metrics()
@@ -113,7 +116,7 @@ class Daemon:
             turns=self.turns,
             settings=self.settings,
             metrics=self.metrics,
-            options=_hook_options(options),
+            options=_hook_options(options, self._verbose),
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,6 +125,8 @@ class Daemon:
         self._watch_signals()
         self._declare_series()
         async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
+            if self._verbose:
+                parts.callback(self._verbose.close)
             listener = await self._take_places(parts)
             self.conversations.open()
             parts.callback(self.conversations.close)
@@ -149,6 +154,7 @@ class Daemon:
         metrics.watch(lambda: gauges.of_pool(self.pool.stats))
         metrics.watch(lambda: gauges.of_conversations(self.conversations))
         metrics.watch(lambda: gauges.of_windows(account.windows))
+        metrics.watch(lambda: gauges.of_outputs(self._outputs))
         metrics.registry.register(BillingCollector(account.billing))
 
     async def _take_places(self, parts: contextlib.AsyncExitStack) -> socket.socket | None:
@@ -245,6 +251,7 @@ class Daemon:
             if now - self._stopped_at < SAME_SIGNAL_SECONDS:
                 return
             log.warning("stopping at once signal=%s", signal.Signals(number).name)
+            logging.shutdown()  # writes what is queued, within a second
             os._exit(128 + number)  # workers end with their parent, and the store survives a kill
         self._stopped_at = now
         self._stopping.set()
@@ -284,9 +291,9 @@ def _bind(address: tuple[str, int]) -> socket.socket:
         raise CannotServe(f"cannot listen on {_joined(address)}: {reason}") from None
 
 
-def _hook_options(options: Options) -> HookOptions:
+def _hook_options(options: Options, verbose: LineOutput | None) -> HookOptions:
     return HookOptions(
-        verbose=LineOutput(sys.stdout.fileno()) if options.verbose else None,
+        verbose=verbose,
         gzip_response=options.gzip_response,
         accept_compressed=options.accept_compressed,
         allow_unsupported=options.unsupported_encoding == "allow",

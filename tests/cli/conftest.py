@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from tsheadroom import daemon
 from tsheadroom.cli import main as cli
+from tsheadroom.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +27,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Result, Any]]:
     seen: list[Any] = []
 
     class Nothing:
-        def __init__(self, options: Options) -> None:
+        def __init__(self, options: Options, _: object) -> None:
             seen.append(options)
 
         async def run(self) -> None:
             return
 
     monkeypatch.setattr(daemon, "Daemon", Nothing)
+    monkeypatch.setattr(logs, "configure", lambda: None)
 
     def invoke(*args: str, **env: str) -> tuple[Result, Any]:
         seen.clear()

@@ -5,10 +5,18 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sqlite3
+import subprocess
+import sys
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tsheadroom.errors import TsheadroomError
 from tsheadroom.telemetry import logs
+from tsheadroom.telemetry.output import LINE_BYTES
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def lines() -> tuple[logging.Logger, io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.LogfmtFormatter())
-    log = logging.getLogger("test")
+    log = logging.getLogger("tsheadroom.test")
     log.addHandler(handler)
     return log, stream
 
@@ -64,14 +72,141 @@ def test_messages(
     assert line(stream) == f"level=ERROR {text}"
 
 
-def test_a_traceback_is_a_field(lines: tuple[logging.Logger, io.StringIO]) -> None:
+def test_a_traceback_is_a_field_of_types_and_places(
+    lines: tuple[logging.Logger, io.StringIO],
+) -> None:
     log, stream = lines
     try:
-        raise ValueError("broken")
+        try:
+            dict[str, int]()["SECRET"]
+        except KeyError as cause:
+            raise ValueError("SECRET") from cause
     except ValueError:
         log.exception("unexpected slot=%d", 1)
-    assert line(stream).startswith('level=ERROR msg=unexpected slot=1 trace="Traceback (most')
-    assert "ValueError: broken" in stream.getvalue()
+    name = "test_a_traceback_is_a_field_of_types_and_places"
+    place = rf"tests/telemetry/test_logs.py:\d+ {name}"
+    way = f"ValueError at {place}; after KeyError at {place}"
+    assert re.fullmatch(f'level=ERROR msg=unexpected slot=1 trace="{way}"', line(stream))
+
+
+def test_an_endless_recursion_is_short(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    def recurse() -> None:
+        recurse()
+
+    log, stream = lines
+    try:
+        recurse()
+    except RecursionError:
+        log.exception("deep")
+    assert line(stream).count("recurse") == logs._FRAMES
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (KeyError("SECRET"), "KeyError"),
+        (UnicodeDecodeError("utf-8", b"SECRET", 0, 1, "SECRET"), "UnicodeDecodeError"),
+        (msgspec.ValidationError("SECRET"), "ValidationError"),
+        (ConnectionError("SECRET"), "ConnectionError"),
+        (
+            FileNotFoundError(2, "SECRET", "/a/path"),
+            '"FileNotFoundError: No such file or directory: /a/path"',
+        ),
+        (sqlite3.DatabaseError("malformed"), '"DatabaseError: malformed"'),
+        (TsheadroomError("a sentence"), '"a sentence"'),
+    ],
+    ids=str,
+)
+def test_of_an_exception_only_what_cannot_quote_is_shown(
+    lines: tuple[logging.Logger, io.StringIO], error: Exception, shown: str
+) -> None:
+    log, stream = lines
+    log.error("failed err=%s", error)
+    assert line(stream) == f"level=ERROR msg=failed err={shown}"
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "args", "shown"),
+    [
+        (
+            "aiohttp.server",
+            "Error handling request from %s",
+            ("SECRET",),
+            "Error handling request from",
+        ),
+        (
+            "asyncio",
+            "Task exception was never retrieved\nfuture: <Task SECRET>",
+            (),
+            "Task exception was never retrieved",
+        ),
+        ("asyncio", "Exception in callback work(b'SECRET')", (), "Exception in callback work"),
+        ("other", "%s", ("SECRET",), ""),
+    ],
+)
+def test_of_other_packages_messages_only_the_first_words_are_shown(
+    name: str, template: str, args: tuple[object, ...], shown: str
+) -> None:
+    record = logging.LogRecord(name, logging.ERROR, "", 0, template, args, None)
+    said = logs.LogfmtFormatter().format(record).partition("level=ERROR ")[2]
+    assert said == f"msg={logs.quote(shown)} logger={name}"
+
+
+@given(st.lists(st.text(max_size=3000), min_size=3, max_size=3))
+def test_whatever_is_logged_is_one_short_printable_line(values: list[str]) -> None:
+    values = [values[0] * 9, *values[1:]]
+    record = logging.LogRecord("tsheadroom.x", 20, "", 0, "%s a=%s b=%s", tuple(values), None)
+    said = logs.LogfmtFormatter().format(record)
+    assert said.isprintable()
+    assert len(said.encode()) < LINE_BYTES
+    # Each value ends where its quotes end.
+    assert re.fullmatch(r'(?: ?\w+=(?:[^\s"=]+|"(?:[^"\\]|\\.)*"))+', said)
+
+
+PROGRAM = """
+import gc, logging, threading, warnings
+from tsheadroom.telemetry import logs
+logs.configure()
+class Odd:
+    def __del__(self): raise KeyError("SECRET")
+odd = Odd(); del odd; gc.collect()
+def work(): raise KeyError("SECRET")
+thread = threading.Thread(target=work); thread.start(); thread.join()
+warnings.warn("SECRET")
+logging.getLogger("tsheadroom.x").error("%d words", "SECRET")
+raise KeyError("SECRET")
+"""
+
+
+def test_what_python_prints_itself_is_a_log_line_and_quotes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    said = [entry.partition("msg=")[2].partition(" trace")[0] for entry in done.stderr.splitlines()]
+    assert said == [
+        '"an error was passed over"',
+        '"a thread ended"',
+        "warning kind=UserWarning place=<string>:10",
+        '"bad log call" place=<string>:11',
+        '"the process ends"',
+    ]
+    assert "SECRET" not in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+STALLED = """
+import logging
+from tsheadroom.telemetry import logs
+logs.configure()
+for number in range(10_000):
+    logging.getLogger("tsheadroom.x").warning("line number=%d text=%s", number, "x" * 500)
+raise KeyError("SECRET")
+"""
+
+
+def test_a_process_ends_though_nobody_reads_its_log() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STALLED], stderr=subprocess.PIPE)
+    assert process.wait(60) == 1
+    assert process.stderr
+    process.stderr.close()
 
 
 def test_a_lone_surrogate_does_not_break_a_line(

@@ -46,7 +46,7 @@ if how == "closes":
     time.sleep(600)
 if how == "chatters":
     for number in range(200):
-        print(f"line {number} " + "x" * 5000, file=sys.stderr)
+        print(f"tsheadroom.child: line {number} " + "x" * 5000, file=sys.stderr)
 for line in sys.stdin.buffer:
     request = json.loads(line)
     number = request["id"]
@@ -67,8 +67,16 @@ for line in sys.stdin.buffer:
     elif how == "endless":
         while True:
             os.write(1, b"x" * 65536)
+    elif how == "quotes":
+        print("SECRET\nSECRET: KeyError", file=sys.stderr)
+        print(f'  File "{__file__}", line 3, in SECRET\n    SECRET', file=sys.stderr)
+        print('  File "/SECRET.py", line 3, in it', file=sys.stderr)
+        sys.exit("headroom.BadOutputError: SECRET")
     elif how == "fails":
-        say(json.dumps({"id": number, "ok": False, "error": "why", "error_type": "Whatever"}))
+        say(json.dumps({"id": number, "ok": False, "error": "a.py:1", "error_type": "Whatever"}))
+    elif how == "fails-in-words":
+        said = {"error": "'SECRET'", "error_type": "KeyError: 'SECRET'"}
+        say(json.dumps({"id": number, "ok": False, **said}))
     elif how == "unknown":
         say(json.dumps({"id": number, "ok": False, "error": "?", "error_type": "unknown_base"}))
     elif how == "long-rubbish":

@@ -19,8 +19,8 @@ from tests.workers.support import (
     started,
     until,
 )
+from tsheadroom import lines as lines_module
 from tsheadroom.workers import NoWorker, Pool, UnknownBase, WorkerFailed
-from tsheadroom.workers import stderr as stderr_module
 from tsheadroom.workers import worker as process_module
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
@@ -48,10 +48,17 @@ async def test_a_child_that_breaks_the_protocol_is_replaced(
 async def test_an_error_answer_replaces_the_child_and_names_the_error(make_pool: MakePool) -> None:
     pool = await started(make_pool("fails"))
     pid = pool.pids[0]
-    with pytest.raises(WorkerFailed, match="Whatever: why") as caught:
+    with pytest.raises(WorkerFailed, match=r"answered Whatever at a\.py:1$") as caught:
         await pool.submit(job("a"))
     assert (caught.value.error_type, caught.value.killed) == ("Whatever", False)
     await replaced(pool, pid)
+
+
+async def test_what_a_child_says_of_an_error_is_a_name_and_places(make_pool: MakePool) -> None:
+    pool = await started(make_pool("fails-in-words"))
+    with pytest.raises(WorkerFailed, match=r"answered unknown$") as caught:
+        await pool.submit(job("a"))
+    assert caught.value.error_type == "unknown"
 
 
 async def test_unknown_base_says_nothing_against_the_child(make_pool: MakePool) -> None:
@@ -170,13 +177,31 @@ async def test_stderr_is_bounded(
     make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("DEBUG", "tsheadroom.workers.stderr")
-    monkeypatch.setattr(stderr_module, "WINDOW_SECONDS", 600.0)
+    monkeypatch.setattr(lines_module, "WINDOW_SECONDS", 600.0)
     pool = await started(make_pool("chatters"))
     await pool.submit(job("a"))
     await pool.close(grace=PATIENCE)  # all that the child wrote has been read then
-    lines = [r for r in caplog.records if "stderr: line" in r.getMessage()]
-    assert len(lines) == stderr_module.LINES_A_WINDOW
-    assert all(len(record.getMessage()) < 2100 for record in lines)
+    lines = [r for r in caplog.records if "stderr: tsheadroom.child: line" in r.getMessage()]
+    assert len(lines) == lines_module.LINES_A_WINDOW
+    assert all(len(record.getMessage()) < 1100 for record in lines)
+    assert "150 more lines not logged" in caplog.text
+
+
+async def test_what_a_child_prints_of_its_work_is_not_logged(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    pool = await started(make_pool("quotes"))
+    with pytest.raises(WorkerFailed, match=r"exit code 1: headroom\.BadOutputError$"):
+        await pool.submit(job("a"))
+    await pool.close(grace=PATIENCE)
+    said = [r.getMessage() for r in caplog.records]
+    assert not [line for line in said if "SECRET" in line]
+    assert [line.partition("stderr: ")[2] for line in said if "stderr: " in line] == [
+        f"{Path(__file__).with_name('bad_child.py')}:3",
+        "headroom.BadOutputError",
+        "4 more lines not logged",
+    ]
 
 
 async def test_no_descriptor_and_no_process_is_left_after_many_restarts(

@@ -9,8 +9,10 @@ import faulthandler
 import gc
 import importlib.util
 import json
+import logging
 import os
 import sys
+import traceback
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,10 @@ READ_BUFFER = 256 * 1024
 """A request of 20 MB is then eighty reads; a usual one is one."""
 
 ERROR_CHARS = 300
-"""Of an exception's text: it may quote the conversation, and goes into the daemon's log."""
+"""Of the reason why the compression cannot be loaded, which goes into the daemon's log."""
+
+FRAMES = 4
+"""Of an exception over a request: the innermost ones, which say where it was raised."""
 
 EXIT_NO_HEADROOM = 3
 """Exit code when the compression cannot be loaded; the reason is the last line of stderr."""
@@ -119,9 +124,11 @@ def answer(held: HeldConversations, line: bytes, cold: bool, memory: OwnMemory) 
 
 
 def _failure(number: int, error: BaseException) -> bytes:
+    """The reply about an exception, without its text, which may quote the conversation."""
     kind = getattr(error, "error_type", type(error).__name__)
-    text = str(error)[:ERROR_CHARS]
-    failure = {"id": number, "ok": False, "error": text, "error_type": kind}
+    frames = list(traceback.walk_tb(error.__traceback__))[-FRAMES:]
+    places = (f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in frames)
+    failure = {"id": number, "ok": False, "error": " ".join(places), "error_type": kind}
     return json.dumps(failure).encode("ascii") + b"\n"
 
 
@@ -136,6 +143,8 @@ def main(arguments: dict[str, Any]) -> int:
     from tsheadroom.child.confinement import Confinement
 
     faulthandler.enable()
+    # The name tells these lines from those that libraries print, which may quote a conversation.
+    logging.basicConfig(format="%(name)s: %(message)s")
     system.die_with_parent(arguments.get("parent", 0))
     system.reset_signals()
     reading, writing = system.take_stdio()

@@ -146,7 +146,7 @@ def serve(**options: Any) -> None:
     login, the log shows the URL to open. Logs go to stderr, the lines of -v to stdout.
     """
     authkey = take_authkey()
-    logs.configure()
+    output = logs.configure()
     try:
         system.hide()  # everybody's conversations are in this process's memory
     except OSError as error:
@@ -154,9 +154,11 @@ def serve(**options: Any) -> None:
     from tsheadroom.daemon import Daemon  # all the parts, and --help needs none of them
 
     try:
-        asyncio.run(Daemon(_daemon_options(options, authkey)).run())
+        asyncio.run(Daemon(_daemon_options(options, authkey), output).run())
     except TsheadroomError as error:
-        raise click.ClickException(str(error)) from None
+        # As click would say it, but behind the log lines, and without waiting for a stalled reader.
+        output.write(f"Error: {error}\n")
+        sys.exit(1)
 
 
 @main.command(short_help="Ask a running daemon how it is.")

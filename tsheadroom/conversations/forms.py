@@ -81,7 +81,7 @@ def build(
     for edit in edits:
         span = places.find(edit.slot)
         if span is None:
-            raise Refused(f"there is no text at {list(edit.slot)}")
+            raise Refused(f"there is no text at its slot, {len(edit.slot)} steps deep")
         new = _encoded(edit.text)
         if len(new) >= span[1] - span[0]:
             raise Refused("the form is not smaller than the text")

@@ -9,6 +9,8 @@ import asyncio
 import logging
 import os
 
+from tsheadroom.lines import PrintedLines
+
 log = logging.getLogger(__name__)
 
 _CHUNK = 64 << 10
@@ -16,8 +18,8 @@ _CHUNK = 64 << 10
 # tsnet marks the lines that only its developers need.
 _NOISE = ("[v2]", "[v3]")
 
-# Bytes; a line that does not end is cut here, so that memory is bounded.
-_LONGEST_LINE = 16 << 10
+# Chunks that are read at the end: what the pipe holds, and not what a flood adds meanwhile.
+_LAST_CHUNKS = 32
 
 
 class LogPipe:
@@ -26,7 +28,7 @@ class LogPipe:
     def __init__(self) -> None:
         self._reads, self._writes = os.pipe()
         os.set_blocking(self._reads, False)
-        self._rest = b""
+        self._lines = PrintedLines()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._reads, self._readable)
 
@@ -37,28 +39,38 @@ class LogPipe:
 
     def close(self) -> None:
         """Read what is left and stop."""
-        if self._reads >= 0:
-            self._readable()
+        for _ in range(_LAST_CHUNKS):
+            if self._reads < 0 or not self._readable():
+                break
         if self._reads >= 0:
             self._end()
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Read a chunk. Returns True if there was one."""
         try:
             chunk = os.read(self._reads, _CHUNK)
         except BlockingIOError:
-            return
+            return False
         if not chunk:
             self._end()
-            return
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._rest = self._rest[:_LONGEST_LINE]
+            return False
         if log.isEnabledFor(logging.DEBUG):
-            for line in lines:
-                text = line.decode(errors="replace").strip()
-                if text and not text.startswith(_NOISE):
-                    log.debug("%s", text)
+            self._tell_left_out(self._lines.left_out())
+            self._log(self._lines.feed(chunk))
+        return True
+
+    def _log(self, lines: list[str]) -> None:
+        for text in lines:
+            if not text.startswith(_NOISE):
+                log.debug("%s", text)
+
+    def _tell_left_out(self, more: int | None) -> None:
+        if more:
+            log.debug("%d more lines of the node not logged", more)
 
     def _end(self) -> None:
+        self._log(self._lines.end())
+        self._tell_left_out(self._lines.left_out(at_end=True))
         self._loop.remove_reader(self._reads)
         os.close(self._reads)
         self._reads = -1

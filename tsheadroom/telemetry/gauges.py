@@ -7,6 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tsheadroom.conversations.ledger import Conversations
     from tsheadroom.economy.windows import Windows
+    from tsheadroom.telemetry.output import LineOutput
     from tsheadroom.workers import PoolStats
 
 
@@ -68,6 +70,18 @@ def of_conversations(conversations: Conversations) -> list[Metric]:
             stats.stored,
         ),
     ]
+
+
+def of_outputs(outputs: Iterable[LineOutput]) -> list[Metric]:
+    """How many lines of each stream were dropped."""
+    dropped = CounterMetricFamily(
+        "tsheadroom_lines_dropped",
+        "Lines of logs (stderr) and of -v (stdout) dropped, because nobody read them in time.",
+        labels=["stream"],
+    )
+    for output in outputs:
+        dropped.add_metric([output.name], output.dropped)
+    return [dropped]
 
 
 def of_windows(windows: Windows) -> list[Metric]:

@@ -110,7 +110,7 @@ class Question:
         for edit in proposed.edits:
             original = self._items.text_at(index, edit.slot)
             if original is None:
-                raise Refused(f"there is no text at {edit.slot}")
+                raise Refused(f"there is no text at its slot, {len(edit.slot)} steps deep")
             originals.append(original)
         texts = {tuple(edit.slot): edit.text for edit in proposed.edits}
         for edit, original in zip(proposed.edits, originals, strict=True):

@@ -11,7 +11,7 @@ import logging
 import select
 import time
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -23,6 +23,9 @@ from tsheadroom.turns.turns import OpenTurn, Turns
 from tsheadroom.web import codings
 from tsheadroom.web.answers import allow, offer, other_method
 from tsheadroom.web.body import Received, receive
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class HookOptions:
     With `allow_unsupported` a body in a coding that is not understood is no error to the caller.
     """
 
-    verbose: TextIO | None
+    verbose: SupportsWrite[str] | None
     gzip_response: bool
     accept_compressed: bool
     allow_unsupported: bool
@@ -192,7 +195,6 @@ class Hook:
         out = self._options.verbose
         if out is not None:
             out.write(record.line() + "\n")
-            out.flush()
 
 
 def _has_hung_up(transport: asyncio.Transport) -> bool:

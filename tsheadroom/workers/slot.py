@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -28,6 +29,11 @@ RSS_LIMIT = 512 * 1024 * 1024
 
 RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
 """Errors that say nothing against the child."""
+
+_KIND = re.compile(r"\w{1,64}")
+_PLACES = re.compile(r"(?:[\w.-]{1,64}:\d{1,7}(?: |$)){1,8}")
+"""What a child says of an exception: its type, and where it was raised. Anything else may be text
+of a conversation, and what callers are told is logged."""
 
 
 class Slot:
@@ -113,7 +119,7 @@ class Slot:
             except Exception as error:
                 # A supervisor that ends would leave its slot dead until the next restart.
                 log.exception("unexpected failure slot=%d", self.index)
-                useless, reason = True, str(error)
+                useless, reason = True, type(error).__name__
             if useless:
                 failures += 1
                 self._report_down(reason)
@@ -189,14 +195,16 @@ class Slot:
         return self._error(worker, outcome)
 
     def _error(self, worker: Worker, envelope: ReplyEnvelope) -> Exception:
-        kind = envelope.error_type or "unknown"
+        kind = envelope.error_type if _KIND.fullmatch(envelope.error_type) else "unknown"
+        places = envelope.error if _PLACES.fullmatch(envelope.error) else ""
+        said = f"{kind} at {places}" if places else kind
         if kind == UNKNOWN_BASE:
-            return UnknownBase(f"slot {self.index}: {envelope.error}")
+            return UnknownBase(f"the worker of slot {self.index} does not hold the prefix")
         if kind not in RECOVERABLE:
             # Whatever the library was in the middle of, nobody knows how it left its caches.
-            worker.kill(f"it answered {kind}: {envelope.error}")
+            worker.kill(f"it answered {said}")
         return WorkerFailed(
-            f"the worker of slot {self.index} answered {kind}: {envelope.error}",
+            f"the worker of slot {self.index} answered {said}",
             slot=self.index,
             error_type=kind,
             killed=kind == MemoryError.__name__,

@@ -158,7 +158,7 @@ class Worker:
         if ready is None or not ready.ready:
             self.kill(f"not a ready line: {line[:80]!r}", "protocol")
         else:
-            self.stderr.level = logging.INFO
+            self.stderr.level, self.stderr.private = logging.INFO, True
             self.ready.set_result(ready)
 
     def _take_reply(self, line: bytes) -> None:

@@ -124,8 +124,7 @@ class Lossless:
             shorter = result.messages[1]["content"][0]["content"]
         except (Exception, RecursionError) as error:
             # Its own failure, whatever it is, must cost no more than the saving on one output.
-            log.warning("Headroom failed on an output; left alone tool=%s error=%s",
-                        call.tool, type(error).__name__)  # fmt: skip
+            log.warning("Headroom failed on an output; left alone error=%s", type(error).__name__)
             return text, []
         if not isinstance(shorter, str) or len(shorter) >= len(text):
             return text, []
