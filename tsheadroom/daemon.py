@@ -153,6 +153,7 @@ class Daemon:
         metrics, account = self.metrics, self.turns.account
         metrics.watch(lambda: gauges.of_pool(self.pool.stats))
         metrics.watch(lambda: gauges.of_conversations(self.conversations))
+        metrics.watch(lambda: gauges.of_store(self.conversations.disk))
         metrics.watch(lambda: gauges.of_windows(account.windows))
         metrics.watch(lambda: gauges.of_outputs(self._outputs))
         metrics.registry.register(BillingCollector(account.billing))
@@ -213,7 +214,7 @@ class Daemon:
             bills=Bills(self.turns.take_event, accept_compressed=self._options.accept_compressed),
             config=self._config,
             metrics=MetricsPage(self.metrics),
-            health=HealthPages(self.missing),
+            health=HealthPages(self.missing, self.degraded),
             stopping=self._stopping.is_set,
         )
 
@@ -225,6 +226,11 @@ class Daemon:
             (not self.pool.ready, f"no worker is warm{self._why_no_worker()}"),
         )
         return [sentence for wrong, sentence in checks if wrong]
+
+    def degraded(self) -> list[str]:
+        """A sentence for each thing that works less well than it should."""
+        disk = self.conversations.disk
+        return [disk.degraded] if disk and disk.degraded else []
 
     def _why_no_worker(self) -> str:
         return f": {self.pool.failure}" if self.pool.failure else ""

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.files import FileRefused, check_regular, open_regular
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 MAX_COUNT = 1_000_000_000
 MAX_NAME_LENGTH = 256  # the longest model, tool or login name that makes sense
 MAX_NAMES = 1_000  # each request is compared with these lists
+MAX_FILE_BYTES = 1 << 20  # of the file; a PUT brings 64 KiB at most, and all settings are some KB
 
 # GET /config shows these beside the settings. A PUT may send them back; their values are ignored.
 READ_ONLY = frozenset({"headroom_version"})
@@ -144,14 +146,29 @@ def encode(settings: Settings) -> bytes:
     return msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n"
 
 
+def read_bounded(path: Path) -> bytes:
+    """Read a settings file; links are followed. Raises OSError, and FileRefused for what is none.
+
+    It never waits: the path may lead to a FIFO or to a device.
+    """
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise FileRefused(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB, so it is not read")
+    return data
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file's content. Raises OSError; then the old content is still there.
+    """Replace the file's content. Raises OSError or FileRefused; the old content is still there.
 
     The data goes to a temporary file first, which then takes the file's name. So after a crash
     the file holds all of the old content or all of the new, never a part.
     """
     target = Path(os.path.realpath(path))  # a symlink stays a symlink
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+    mode = 0o644
+    if target.exists():
+        check_regular(path, old := target.stat())
+        mode = old.st_mode & 0o777
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
@@ -202,7 +219,7 @@ class SettingsStore:
             self.current = self._read()
         except FileNotFoundError:
             log.info("no settings file yet; using the defaults path=%s", self.path)
-        except (OSError, SettingsInvalid) as error:
+        except (OSError, FileRefused, SettingsInvalid) as error:
             log.warning(
                 "settings file unusable; using the defaults path=%s err=%s", self.path, error
             )
@@ -214,7 +231,7 @@ class SettingsStore:
         """
         try:
             self.current = self._read()
-        except (OSError, SettingsInvalid) as error:
+        except (OSError, FileRefused, SettingsInvalid) as error:
             log.warning(
                 "settings file unusable; keeping the settings path=%s err=%s", self.path, error
             )
@@ -223,7 +240,7 @@ class SettingsStore:
         return True
 
     def _read(self) -> Settings:
-        changes = parse_object(self.path.read_bytes())
+        changes = parse_object(read_bounded(self.path))
         unknown = [name for name in changes if name not in _FIELDS and name not in READ_ONLY]
         for name in unknown:
             # A newer daemon's field, perhaps. Dropping every other setting for it would be worse.
@@ -242,9 +259,10 @@ class SettingsStore:
         merged = merge(self.current, parse_object(body))
         try:
             write_atomically(self.path, encode(merged))
-        except OSError as error:
+        except (OSError, FileRefused) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or error
             raise SettingsNotWritten(
-                f"cannot write the settings file {self.path}: {error.strerror or error}"
+                f"cannot write the settings file {self.path}: {reason}"
             ) from error
         self.current = merged
         log.info("settings changed path=%s etag=%s", self.path, self.etag)

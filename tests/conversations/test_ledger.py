@@ -331,18 +331,21 @@ def test_old_conversations_are_forgotten_whole(tmp_path: Path) -> None:
     now = [0.0]
     store = SqliteStore(tmp_path, clock=lambda: now[0])
 
-    def put(chain: bytes, parent: bytes | None, family: bytes) -> None:
-        store.save(Record(chain, parent, family, 1, chain, {})).result(10)
+    a1, a2, b1 = (digest(name) for name in (b"a1", b"a2", b"b1"))
 
-    put(b"a1", None, b"a1")
-    put(b"b1", None, b"b1")
+    def put(chain: bytes, parent: bytes | None, family: bytes) -> None:
+        length = 1 if parent is None else 2
+        store.save(Record(chain, parent, family, length, chain, {})).result(10)
+
+    put(a1, None, a1)
+    put(b1, None, b1)
     now[0] = 100.0
-    put(b"a2", b"a1", b"a1")
+    put(a2, a1, a1)
     sweep(store, max_age=50)
-    assert [line[-1].chain for line in store.longest([b"a1"]).result(10)] == [b"a1"]
-    assert store.longest([b"b1"]).result(10) == []
+    assert [line[-1].chain for line in store.longest([a1]).result(10)] == [a1]
+    assert store.longest([b1]).result(10) == []
     sweep(store, max_bytes=1)
-    assert store.longest([b"a2"]).result(10) == []
+    assert store.longest([a2]).result(10) == []
     store.close()
 
 
@@ -366,5 +369,7 @@ def test_a_spoilt_file_is_set_aside(tmp_path: Path, damage: Callable[[bytes], by
     ledger = Conversations(directory=tmp_path)
     ledger.open()
     assert ask(ledger, "a").status is Status.NEW
-    assert (tmp_path / "conversations.spoilt").exists()
+    assert len(list(tmp_path.glob("conversations.spoilt-*.sqlite3"))) == 1
+    assert ledger.disk
+    assert ledger.disk.replaced == 1
     ledger.close()

@@ -21,7 +21,7 @@ from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.forms import Form
 from tsheadroom.conversations.prefixes import Prefixes, Request, name_of
 from tsheadroom.conversations.recognise import Recognised, Status, edited, explains, gap, recognise
-from tsheadroom.conversations.store import Line, Record
+from tsheadroom.conversations.store import Line, Record, StoreState
 from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
 from tsheadroom.conversations.turn import Turn
@@ -73,10 +73,14 @@ class Conversations:
         self.stats = Stats()
 
     def open(self) -> None:
-        """Open what is on disk. Raises StoreError."""
+        """Open what is on disk. If that is not possible now, the store goes on trying."""
         if self._directory:
             self._store = SqliteStore(self._directory)
-            self._quarantined.update(dict.fromkeys(self._store.quarantined()))
+
+    @property
+    def disk(self) -> StoreState | None:
+        """How the store on disk is; None if there is none."""
+        return self._store.state if self._store else None
 
     def __len__(self) -> int:
         return len(self._branches)
@@ -173,7 +177,9 @@ class Conversations:
 
     def is_quarantined(self, digest: bytes) -> bool:
         """True if an item once cost a worker its life."""
-        return digest in self._quarantined
+        if digest in self._quarantined:
+            return True
+        return self._store is not None and self._store.is_quarantined(digest)
 
     def quarantine(self, digests: Sequence[bytes]) -> None:
         """Never give these items to a worker again."""

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tsheadroom.errors import TsheadroomError
+from tsheadroom.files import FileRefused, open_directory, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ _LONGEST_PID = 32  # bytes read back from the lock file
 
 
 class StateUnusable(TsheadroomError):
-    """The state directory cannot be written, or another daemon uses it."""
+    """The state directory cannot be used, or another daemon uses it."""
 
 
 class StateDirectory:
@@ -33,10 +34,15 @@ class StateDirectory:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Create the directory, readable by its owner only, and lock it. Raises StateUnusable."""
+        """Create the directory, readable by its owner only, and lock it. Raises StateUnusable.
+
+        The path may be a link, as systemd's DynamicUser makes it: what it leads to must be ours or
+        root's. If others may write there, that is taken from them. No file in it may be a link.
+        """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = self._open_lock()
+        except FileRefused as error:
+            raise StateUnusable(f"the state directory cannot be used: {error}") from None
         except OSError as error:
             raise StateUnusable(
                 f"cannot write to the state directory {self.path} ({error.strerror});"
@@ -54,6 +60,14 @@ class StateDirectory:
         os.truncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         self._lock = lock
+
+    def _open_lock(self) -> int:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = open_directory(self.path)
+        try:
+            return open_regular(_LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
+        finally:
+            os.close(directory)
 
     def close(self) -> None:
         """Release the lock. Its file stays: the next daemon may have opened it already."""

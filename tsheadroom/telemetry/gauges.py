@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from tsheadroom.conversations.ledger import Conversations
+    from tsheadroom.conversations.store import StoreState
     from tsheadroom.economy.windows import Windows
     from tsheadroom.telemetry.output import LineOutput
     from tsheadroom.workers import PoolStats
@@ -82,6 +83,29 @@ def of_outputs(outputs: Iterable[LineOutput]) -> list[Metric]:
     for output in outputs:
         dropped.add_metric([output.name], output.dropped)
     return [dropped]
+
+
+def of_store(state: StoreState | None) -> list[Metric]:
+    """How the decisions on disk are; nothing if they are kept in memory only."""
+    if state is None:
+        return []
+    return [
+        GaugeMetricFamily(
+            "tsheadroom_store_ok",
+            "1 if decisions can be read from disk and written there, 0 if not.",
+            state.trouble is None,
+        ),
+        CounterMetricFamily(
+            "tsheadroom_store_replaced_total",
+            "How often the file of decisions was spoilt or gone, and was begun anew.",
+            state.replaced,
+        ),
+        CounterMetricFamily(
+            "tsheadroom_store_rows_refused_total",
+            "Turns on disk that could not be believed.",
+            state.refused,
+        ),
+    ]
 
 
 def of_windows(windows: Windows) -> list[Metric]:

@@ -14,6 +14,8 @@ from tsheadroom.errors import TsheadroomError
 
 Forms = dict[int, Form]
 
+_TOLD_SECONDS = 3600.0  # how long a lost file is worth a sentence
+
 
 class StoreError(TsheadroomError):
     """The decisions on disk cannot be opened, read or written; the text says what failed."""
@@ -33,6 +35,29 @@ class Record(msgspec.Struct, frozen=True):
     digests: bytes
     forms: Forms
     delivered: bool = True
+
+
+class StoreState(msgspec.Struct, frozen=True):
+    """How the store is. `trouble` is None if it works; `replaced` is since the start."""
+
+    trouble: str | None
+    replaced: int  # how often the file was begun anew
+    replaced_why: str
+    replaced_s: float  # seconds since the last time
+    refused: int  # rows that could not be believed
+
+    @property
+    def degraded(self) -> str | None:
+        """A sentence for an operator; None if there is nothing to say."""
+        if self.trouble:
+            return f"new items are left alone: the decisions on disk cannot be used: {self.trouble}"
+        if self.replaced and self.replaced_s < _TOLD_SECONDS:
+            return (
+                f"the decisions on disk were begun anew {self.replaced_s:.0f} s ago"
+                f" ({self.replaced_why}); conversations that were not in memory go on with their"
+                " original texts"
+            )
+        return None
 
 
 Line = list[Record]

@@ -19,27 +19,37 @@ from pathlib import Path
 from typing import ParamSpec
 
 import msgspec
-import zstandard
 
-from tsheadroom.conversations.store import Forms, Line, Record, StoreError
-from tsheadroom.conversations.store.file import FILE_NAME, connect, open_file
+from tsheadroom.conversations.store import Line, Record, StoreError, StoreState
+from tsheadroom.conversations.store.file import DecisionsFile, is_spoilt
 from tsheadroom.conversations.store.known import KnownPrefixes
-from tsheadroom.conversations.store.writer import Write, Writer
+from tsheadroom.conversations.store.rows import BadRow, is_name, pack, unpack
+from tsheadroom.conversations.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
 _LOOK_ROWS = 1000  # names of turns noted in one go, in some 2 ms
 _LOOK_PAUSE_S = 0.01  # between: the event loop needs the interpreter, too
 _IN_QUERY = 500  # below SQLite's bound on host parameters
-_LEVEL = 3  # zstd's default: forms are small and written once
+_LOOK_S = 600.0  # for all of it
+_LOOK_AGAIN_S = 10.0  # after a look that failed
+_READ_S = 2.0  # for one question; half of a turn's deadline
+_SLICE_S = 10.0  # for a slice of an index, which no turn waits for
+_BLIND_S = 0.5  # after a question that failed, others fail at once
+_TELL_S = 10.0  # and that is shown as trouble
+_MAX_READS = 256  # questions that wait
+_LINE_BYTES = 512 << 20  # of one conversation in memory
+_COSTLY = 10_000  # items that are remembered
 _EXPLAINING = 4  # requests that are looked at to explain an answer; nearly always there is one
+
+_INSERT = "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)"
 
 _WALK_UP = """
 WITH RECURSIVE up(chain, parent, family, length, digests, forms, delivered) AS (
   SELECT chain, parent, family, length, digests, forms, delivered FROM turn WHERE chain = ?
   UNION ALL
   SELECT t.chain, t.parent, t.family, t.length, t.digests, t.forms, t.delivered
-  FROM turn t JOIN up ON t.chain = up.parent
+  FROM turn t JOIN up ON t.chain = up.parent AND t.length < up.length
 ) SELECT chain, parent, family, length, digests, forms, delivered FROM up ORDER BY length
 """
 
@@ -48,13 +58,12 @@ WITH RECURSIVE down(chain, length, delivered) AS (
   SELECT chain, length, delivered FROM turn WHERE parent = ?
   UNION ALL
   SELECT t.chain, t.length, t.delivered FROM turn t JOIN down ON t.parent = down.chain
-  WHERE t.length <= ?
+  WHERE t.length > down.length AND t.length <= ?
 ) SELECT ifnull((SELECT t.chain FROM turn t WHERE t.parent = down.chain LIMIT 1), chain)
 FROM down WHERE length = ? AND delivered LIMIT ?
 """
 
 P = ParamSpec("P")
-_FORMS = msgspec.msgpack.Decoder(Forms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,27 +74,70 @@ class _Change:
 
 
 class SqliteStore:
-    """The table, in one directory. One thread reads and one writes; callers get futures."""
+    """The table, in one directory. One thread reads and one writes; callers get futures.
+
+    No call waits for the disk. What a future waits for is bounded by the caller: one that is no
+    longer wanted is cancelled or forgotten.
+    """
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Open the file, or create it. Raises StoreError."""
-        self._path = directory / FILE_NAME
+        """Open the file, or create it. If that is not possible now, it is tried again."""
         self.clock = clock
-        self._reader = open_file(self._path)
+        self._file = DecisionsFile(directory)
         # Changes to turns that are on disk, by prefix, until they are written. Nobody waits for
         # these, so a reader may come first, and has to apply them itself.
         self._changes: dict[bytes, list[_Change]] = {}
         self._lock = threading.Lock()  # of the changes
+        self._costly: frozenset[bytes] = frozenset()
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="decisions-read")
-        self._writer = Writer(self._path)
+        self._room = threading.BoundedSemaphore(_MAX_READS)
+        self._unreadable: tuple[float, str] = (-_TELL_S, "")  # when the last question failed, why
+        self._refused = 0
+        self._writer = Writer(self._file, self._opened)
         self._known: KnownPrefixes | None = None  # None until all of the file was looked through
         self._saved: list[bytes] = []  # turns that were saved while it is looked through
+        self._looked_at = time.monotonic()
         self._looking: Future[KnownPrefixes] | None = self._look_through()
+
+    @property
+    def generation(self) -> int:
+        """How often the file was begun anew. Turns of an earlier generation are not in it."""
+        return self._file.replaced
+
+    @property
+    def state(self) -> StoreState:
+        """How the store is now."""
+        file = self._file
+        at, why = self._unreadable
+        unreadable = why if time.monotonic() - at < _TELL_S else None
+        return StoreState(
+            trouble=file.trouble or unreadable,
+            replaced=file.replaced,
+            replaced_why=file.replaced_why,
+            replaced_s=time.time() - file.replaced_at,
+            refused=self._refused,
+        )
+
+    def _opened(self, connection: sqlite3.Connection) -> None:
+        """Take what the daemon has to know from the start. The writer's thread calls this."""
+        rows = connection.execute("SELECT digest FROM costly ORDER BY at DESC LIMIT ?", (_COSTLY,))
+        found = {row[0] for row in rows if isinstance(row[0], bytes)}
+        if new := self._costly - found:  # of a file that was set aside
+            now = int(self.clock())
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.executemany(
+                    "INSERT OR IGNORE INTO costly VALUES (?,?)", [(digest, now) for digest in new]
+                )
+        self._costly |= found
+        self._unreadable = (-_TELL_S, "")
 
     def may_hold(self, chain: bytes) -> bool:
         """False if this turn is certainly not on disk, so that nobody has to read it."""
-        if self._looking is not None and self._looking.done():
-            self._take_known(self._looking)
+        if self._looking is not None:
+            if self._looking.done():
+                self._take_known(self._looking)
+        elif self._known is None and time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
+            self._looking = self._look_through()
         return self._known is None or self._known.may_hold(chain)
 
     def _look_through(self) -> Future[KnownPrefixes]:
@@ -96,23 +148,24 @@ class SqliteStore:
         return looking
 
     def _all_known(self) -> KnownPrefixes:
-        self._writer.submit(
-            "SELECT 1", ()
-        ).result()  # then all that was saved before is in the file
-        with contextlib.closing(connect(self._path)) as connection:
+        # When that is done, all that was saved before is in the file.
+        self._writer.submit("SELECT 1", ()).result()
+        with self._asking(_LOOK_S) as connection:
             count = connection.execute("SELECT count(*) FROM turn").fetchone()[0]
             known = KnownPrefixes(count)
             rows = connection.execute("SELECT chain FROM turn INDEXED BY turn_parent")
             while not self._writer.closed and (slice_ := rows.fetchmany(_LOOK_ROWS)):
-                known.update(row[0] for row in slice_)
+                known.update(row[0] for row in slice_ if is_name(row[0]))
                 time.sleep(_LOOK_PAUSE_S)
         return known
 
     def _take_known(self, looking: Future[KnownPrefixes]) -> None:
-        self._looking = None
+        self._looking, self._looked_at = None, time.monotonic()
         if looking.exception() is not None:
             log.warning("decisions are read one by one err=%s", looking.exception())
-            return  # then every turn asks the disk
+            self._known = None
+            self._saved.clear()
+            return  # then every turn asks the disk, until the next look
         self._known = looking.result()
         self._known.update(self._saved)
         self._saved.clear()
@@ -129,9 +182,9 @@ class SqliteStore:
     def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
         """Read the line to the longest known turn among these; an empty list if none is known.
 
-        The future fails with StoreError if the file cannot be read.
+        The future fails with StoreError if the file cannot be read. It may be cancelled.
         """
-        return self._reads.submit(self._read, self._longest, chains)
+        return self._ask(self._longest, chains)
 
     def siblings(self, chain: bytes, length: int) -> Future[list[Line]]:
         """Read the lines to requests of this length that went on from the turn named `chain`.
@@ -139,45 +192,90 @@ class SqliteStore:
         Only requests whose answer arrived count. If a later request went on from one of them, the
         line ends in that one, because it holds the answer.
         """
-        return self._reads.submit(self._read, self._siblings, chain, length)
+        return self._ask(self._siblings, chain, length)
+
+    def _ask(
+        self, question: Callable[P, list[Line]], *args: P.args, **kw: P.kwargs
+    ) -> Future[list[Line]]:
+        if not self._room.acquire(blocking=False):
+            full: Future[list[Line]] = Future()
+            full.set_exception(StoreError("too many questions wait for the decisions on disk"))
+            return full
+        try:
+            future = self._reads.submit(lambda: self._read(question, *args, **kw))
+        except BaseException:
+            self._room.release()
+            raise
+        future.add_done_callback(lambda _: self._room.release())
+        return future
 
     def _read(self, question: Callable[P, list[Line]], *args: P.args, **kw: P.kwargs) -> list[Line]:
+        at, why = self._unreadable
+        if time.monotonic() - at < _BLIND_S:
+            # Each of those who wait would wait as long again.
+            raise StoreError(f"decisions could not be read just now: {why}")
         try:
             return question(*args, **kw)
-        except (sqlite3.Error, zstandard.ZstdError, msgspec.MsgspecError) as error:
+        except sqlite3.Error as error:
+            self._unreadable = time.monotonic(), str(error)
             raise StoreError(f"decisions could not be read: {error}") from error
+
+    @contextlib.contextmanager
+    def _asking(self, seconds: float = _READ_S) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._file.reading(seconds) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            if is_spoilt(error):
+                self._writer.wake()
+            raise
 
     def _longest(self, chains: Sequence[bytes]) -> list[Line]:
         with self._lock:
-            gone = [chain for chain, changes in self._changes.items() if _is_gone(changes)]
+            gone = {chain for chain, changes in self._changes.items() if _is_gone(changes)}
         chains = [chain for chain in chains if chain not in gone]
         best: tuple[int, bytes] | None = None
-        for batch in _batches(chains, _IN_QUERY):
-            marks = ",".join("?" * len(batch))
-            found = self._reader.execute(
-                f"SELECT length, chain FROM turn WHERE chain IN ({marks})"
-                " ORDER BY length DESC LIMIT 1",
-                batch,
-            ).fetchone()
-            best = max(filter(None, (best, found)), default=None)
-        return [self._line(best[1])] if best else []
+        with self._asking() as connection:
+            for batch in _batches(chains, _IN_QUERY):
+                marks = ",".join("?" * len(batch))
+                found = connection.execute(
+                    f"SELECT length, chain FROM turn WHERE chain IN ({marks})"
+                    " AND typeof(length) = 'integer' ORDER BY length DESC LIMIT 1",
+                    batch,
+                ).fetchone()
+                best = max(filter(None, (best, found)), default=None)
+            return self._lines(connection, [best[1]] if best else [])
 
     def _siblings(self, chain: bytes, length: int) -> list[Line]:
-        found = self._reader.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
-        return [self._line(row[0]) for row in found.fetchall()]
+        with self._asking() as connection:
+            found = connection.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
+            return self._lines(connection, [row[0] for row in found.fetchall()])
 
-    def _line(self, chain: bytes) -> Line:
-        """The turns from the conversation's start to this one."""
+    def _lines(self, connection: sqlite3.Connection, ends: Sequence[bytes]) -> list[Line]:
+        """The lines that end in these turns. One that cannot be believed is as if it were not."""
+        lines = []
+        for chain in ends:
+            try:
+                lines.append(self._line(connection, chain))
+            except BadRow as why:
+                self._refused += 1
+                log.warning("a turn on disk is not believed: its conversation is a gap err=%s", why)
+        return lines
+
+    def _line(self, connection: sqlite3.Connection, chain: bytes) -> Line:
+        """The turns from the conversation's start to this one. Raises BadRow."""
         # Changes are looked at before and after. A change that is written while the rows are read
         # is forgotten then, but it was still there before.
         before = self._unwritten()
-        rows = self._reader.execute(_WALK_UP, (chain,)).fetchall()
+        rows = connection.execute(_WALK_UP, (chain,)).fetchall()
         changes = before | self._unwritten()
-        unpack = zstandard.ZstdDecompressor().decompress
-        line = []
-        for c, p, f, n, d, z, ok in rows:
-            record = Record(c, p, f, n, d, _FORMS.decode(unpack(z)) if z else {}, bool(ok))
-            for change in changes.get(c, ()):
+        line, room = [], _LINE_BYTES
+        for row in rows:
+            record = unpack(row)
+            room -= len(record.digests) + sum(form.size for form in record.forms.values())
+            if room < 0:
+                raise BadRow("a conversation that is too large")
+            for change in changes.get(record.chain, ()):
                 record = change.apply(record) or record
             line.append(record)
         return line
@@ -186,30 +284,34 @@ class SqliteStore:
         with self._lock:
             return {chain: list(changes) for chain, changes in self._changes.items()}
 
-    def quarantined(self) -> list[bytes]:
-        """Digests of items that cost a worker its life, the newest last."""
-        return [row[0] for row in self._reader.execute("SELECT digest FROM costly ORDER BY at")]
+    def is_quarantined(self, digest: bytes) -> bool:
+        """True if the disk says that this item cost a worker its life."""
+        return digest in self._costly
 
     def save(self, record: Record) -> Future[None]:
-        """Write a turn. It is durable when the future is done."""
-        self._note(record.chain)
-        return self._writer.submit(*self._insert(record))
+        """Write a turn. It is durable when the future is done.
 
-    def _insert(self, record: Record) -> Write:
-        forms = None
-        if record.forms:
-            pack = zstandard.ZstdCompressor(_LEVEL).compress
-            forms = pack(msgspec.msgpack.encode(record.forms))
-        return (
-            "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)",
-            (record.chain, record.parent, record.family, record.length, record.digests, forms,
-             record.delivered, int(self.clock())),
-        )  # fmt: skip
+        If the future fails (with StoreError), or if its `cancel()` returns True, the turn is not on
+        disk and never will be. If `cancel()` returns False, it is being written just now or was, so
+        it has to be saved again or deleted.
+        """
+        try:
+            row = self._row(record)
+        except (ValueError, OverflowError) as error:
+            refused: Future[None] = Future()
+            refused.set_exception(StoreError(f"a decision that cannot be written: {error}"))
+            return refused
+        self._note(record.chain)
+        return self._writer.submit(_INSERT, row)
+
+    def _row(self, record: Record) -> tuple[object, ...]:
+        return pack(record, int(self.clock()))
 
     def mark(self, chain: bytes, *, arrived: bool) -> None:
         """Note how a turn's answer ended.
 
-        Like `save_again` and `delete`, this counts at once for whoever reads, and is on disk soon.
+        Like `save_again` and `delete`, this counts at once for whoever reads, and is on disk soon,
+        or as soon as the disk can be written again.
         """
         change = _Change(lambda record: msgspec.structs.replace(record, delivered=arrived))
         self._change(chain, change, "UPDATE turn SET delivered = ? WHERE chain = ?",
@@ -217,7 +319,7 @@ class SqliteStore:
 
     def save_again(self, record: Record) -> None:
         """Write a turn again, because its decision was taken back."""
-        self._change(record.chain, _Change(lambda _: record), *self._insert(record))
+        self._change(record.chain, _Change(lambda _: record), _INSERT, self._row(record))
 
     def delete(self, chain: bytes) -> None:
         """Delete a turn that no other turn goes on from."""
@@ -227,7 +329,8 @@ class SqliteStore:
     def _change(self, chain: bytes, change: _Change, sql: str, values: tuple[object, ...]) -> None:
         with self._lock:
             self._changes.setdefault(chain, []).append(change)
-        self._writer.submit(sql, values).add_done_callback(lambda _: self._written(chain, change))
+        write = self._writer.submit(sql, values, keep=True)
+        write.add_done_callback(lambda _: self._written(chain, change))
 
     def _written(self, chain: bytes, change: _Change) -> None:
         """Forget a change that is on disk. The writer's thread calls this, so it needs the lock."""
@@ -237,10 +340,10 @@ class SqliteStore:
             if not changes:
                 del self._changes[chain]
 
-    def quarantine(self, digest: bytes) -> Future[None]:
+    def quarantine(self, digest: bytes) -> None:
         """Note an item that must not be given to a worker again."""
-        return self._writer.submit(
-            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock()))
+        self._writer.submit(
+            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock())), keep=True
         )
 
     def release_quarantined(self, before: float) -> Future[None]:
@@ -258,25 +361,38 @@ class SqliteStore:
             (family, last, limit),
         )
 
+    def wipe(self, before: float) -> None:
+        """See to it that what was deleted cannot be read from the files any more.
+
+        Spoilt files that were set aside before this time (seconds since 1970) are deleted, too.
+        """
+        self._writer.empty_log()
+        try:
+            self._file.drop_aside(before)
+        except OSError as error:
+            log.warning("spoilt files could not be deleted err=%s", error)
+
     def families(self, slice_: int) -> Iterator[tuple[bytes, int, int]]:
         """Yield for each conversation its name, when it went on last, and its number of turns.
 
         This blocks, so it is for a thread of the caller's. It reads an index in slices, without the
-        turns themselves, and so nobody has to wait.
+        turns themselves, and so nobody has to wait. Raises StoreError and sqlite3.Error.
         """
-        after = b""
-        with contextlib.closing(connect(self._path)) as connection:
-            while found := connection.execute(
-                "SELECT family, max(at), count(*) FROM turn WHERE family > ?"
-                " GROUP BY family ORDER BY family LIMIT ?",
-                (after, slice_),
-            ).fetchall():
-                yield from found
-                after = found[-1][0]
+        after: bytes | None = b""
+        while after is not None:
+            with self._asking(_SLICE_S) as connection:
+                found = connection.execute(
+                    "SELECT family, max(at), count(*) FROM turn WHERE family > ?"
+                    " GROUP BY family ORDER BY family LIMIT ?",
+                    (after, slice_),
+                ).fetchall()
+            after = found[-1][0] if found else None
+            for family, last, turns in found:
+                yield family, last if isinstance(last, int) else 0, turns
 
     def size(self) -> int:
         """Bytes of the file that are in use. This blocks, so it is for a thread of the caller's."""
-        with contextlib.closing(connect(self._path)) as connection:
+        with self._asking(_SLICE_S) as connection:
             pages, free, page = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("page_count", "freelist_count", "page_size")
@@ -289,7 +405,7 @@ class SqliteStore:
         self._writer.close()
         if self._looking is not None:
             wait([self._looking])  # it stops at its next slice
-        self._reader.close()
+        self._file.close()
 
 
 def _is_gone(changes: Sequence[_Change]) -> bool:

@@ -46,6 +46,7 @@ def _sweep(store: SqliteStore, cutoff: int, max_bytes: int) -> None:
             gone += 1
     if store.size() > max_bytes:
         gone += _shrink(store, int(max_bytes * SPARE))
+    store.wipe(cutoff)
     if gone:
         log.info("old conversations forgotten conversations=%d bytes=%d", gone, store.size())
 

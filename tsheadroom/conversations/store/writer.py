@@ -1,96 +1,327 @@
-"""Writes to the file of decisions, one thread for all, and together what has gathered."""
+"""Writes to the file of decisions, one thread for all, and together what has gathered.
+
+The same thread opens the file, sees whether it is still there, and begins it anew when it is
+spoilt. So nobody else has to wait for any of that.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import queue
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 
 from tsheadroom.conversations.store import StoreError
-from tsheadroom.conversations.store.file import connect
+from tsheadroom.conversations.store.file import SCHEMA, DecisionsFile, Spoilt, code_of, is_spoilt
 
 log = logging.getLogger(__name__)
 
-Write = tuple[str, tuple[object, ...]]
-"""A statement and its values."""
-
 _GROUPED = 512  # writes in one transaction at most, so that the first does not wait too long
+_PATIENCE_S = 2.0  # how long writes wait for a file that is locked; half of a turn's deadline
+_RETRY_S = 0.5  # and then, while writes fail at once, until it is tried again
+_RETRY_LOCKED_S = 0.02  # until then; SQLite itself waits as well
+_CHECK_S = 1.0  # between two looks whether the file is still there
+_IDLE_S = 2.0  # without a write, after which SQLite's log is emptied
+_LOG_S = 60.0  # and how long it may grow at most: it holds what was deleted
+_TELL_S = 60.0  # between two log lines of the same trouble
+_MAX_QUEUED = 4096  # writes that somebody waits for
+_MAX_KEPT = 20_000  # changes that wait for a file that cannot be written
+
+# These say something about one statement's values, and nothing about the file.
+_OF_ONE_WRITE = (0, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
+
+
+class Write(Future[None]):
+    """A statement and its values. It is durable when this future is done.
+
+    If it fails (with StoreError), or if `cancel()` returns True, it was not written and will not
+    be. What is to be kept cannot be cancelled: it is tried again until the file can be written,
+    and fails only at the end.
+    """
+
+    def __init__(
+        self, sql: str, values: tuple[object, ...], lock: threading.Condition, *, keep: bool
+    ) -> None:
+        super().__init__()
+        self.sql = sql
+        self.values = values
+        self.keep = keep
+        self._lock = lock
+        self.begun = False  # it is being written just now, so it is too late to cancel it
+
+    def cancel(self) -> bool:
+        """Withdraw it, if it was not begun yet."""
+        with self._lock:
+            return not self.begun and not self.keep and super().cancel()
 
 
 class Writer:
     """The thread that writes. Writes are done in the order in which they come."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()  # of the queue's end
+    def __init__(self, file: DecisionsFile, opened: Callable[[sqlite3.Connection], None]) -> None:
+        """`opened` is called whenever the file was opened, in the thread that did."""
+        self._file = file
+        self._opened = opened
+        self._connection: sqlite3.Connection | None = None
+        self._wake = threading.Condition()  # guards the queue, and what has begun
+        self._queue: deque[Write] = deque()
+        self._kept = 0  # writes in the queue that are to be kept
         self.closed = False
-        self._queue: queue.SimpleQueue[tuple[Write, Future[None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_all, name="decisions", daemon=True)
+        self._closed_at = 0.0
+        self._failing_since: float | None = None
+        self._down = False  # it fails for so long that new writes fail at once
+        self._not_before = 0.0  # when to try again
+        self._told: tuple[str, float] = ("", 0.0)
+        self._checked = self._wrote = 0.0
+        self._emptied = time.monotonic()
+        self._dirty = False  # something was written since SQLite's log was emptied
+        self._try_to_open()
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
 
-    def submit(self, sql: str, values: tuple[object, ...]) -> Future[None]:
-        """Write something. It is durable when the future is done; fails with StoreError."""
-        future: Future[None] = Future()
-        # From here on nobody can cancel it: if a caller hangs up, its decision is still written.
-        future.set_running_or_notify_cancel()
-        with self._lock:
-            if self.closed:
-                future.set_exception(StoreError("the decisions on disk are closed"))
-            else:
-                self._queue.put(((sql, values), future))
-        return future
+    def submit(self, sql: str, values: tuple[object, ...], *, keep: bool = False) -> Write:
+        """Write something. If the file cannot be written, that fails at once, but for `keep`."""
+        write = Write(sql, values, self._wake, keep=keep)
+        with self._wake:
+            refused = self._refused(keep)
+            if refused is None:
+                self._queue.append(write)
+                self._kept += keep
+                self._wake.notify()
+        if refused is not None:
+            write.set_exception(StoreError(refused))
+        return write
+
+    def _refused(self, keep: bool) -> str | None:
+        """Why a write cannot be queued; None if it can."""
+        if self.closed:
+            return "the decisions on disk are closed"
+        if keep and self._kept >= _MAX_KEPT:
+            # It no longer says which answers were lost. Believed later, it would be worth less
+            # than nothing.
+            self._file.suspected = Spoilt("it could not be written for too long")
+        elif not keep and self._down:
+            return f"the decisions on disk cannot be used: {self._file.trouble}"
+        elif not keep and len(self._queue) - self._kept >= _MAX_QUEUED:
+            return "too many writes wait for the decisions on disk"
+        return None
+
+    def wake(self) -> None:
+        """Look after the file now."""
+        with self._wake:
+            self._wake.notify()
+
+    def empty_log(self) -> None:
+        """Move SQLite's log into the file soon, and cut it off."""
+        self._emptied = self._wrote = 0.0
+        self.wake()
 
     def close(self) -> None:
         """Write what is queued, and move SQLite's log into the file."""
-        with self._lock:
-            self.closed = True
-            self._queue.put(None)
+        with self._wake:
+            self.closed, self._closed_at = True, time.monotonic()
+            self._wake.notify()
         self._thread.join()
 
-    def _write_all(self) -> None:
-        connection = connect(self._path)
-        for batch in self._gathered():
+    def _run(self) -> None:
+        while not self._ended():
             try:
-                # A single write commits by itself. Each further statement would have to wait until
-                # the event loop's thread lets go of the interpreter.
-                if len(batch) > 1:
-                    connection.execute("BEGIN IMMEDIATE")
-                for (sql, values), _ in batch:
-                    connection.execute(sql, values)
-                if len(batch) > 1:
-                    connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                log.error("decisions could not be written err=%s turns=%d", error, len(batch))
+                self._look_after()
+                if batch := self._next():
+                    self._write(batch)
+            except Exception as error:
+                # Without this thread nothing would ever be written again.
+                log.exception("decisions could not be looked after")
+                self._close_connection()
+                self._note_failure(f"a defect: {type(error).__name__}", down=True)
+        self._end()
+
+    def _ended(self) -> bool:
+        late = time.monotonic() - self._closed_at > _PATIENCE_S
+        return self.closed and (not self._queue or self._connection is None or late)
+
+    def _next(self) -> list[Write]:
+        """What to write now, after a wait; empty if it is time to look after the file."""
+        with self._wake:
+            now = time.monotonic()
+            if now < self._not_before:
+                self._wake.wait(self._not_before - now)
+            elif not self._queue and not self.closed and self._failing_since is None:
+                self._wake.wait(_CHECK_S)
+            if self._connection is None or self._file.suspected:
+                return []
+            if time.monotonic() < self._not_before:
+                return []
+            taken = [self._queue.popleft() for _ in range(min(len(self._queue), _GROUPED))]
+            self._kept -= sum(write.keep for write in taken)
+            batch = [write for write in taken if not write.cancelled()]
+            if not batch and self._failing_since is not None:
+                batch = [self._probe()]
+            for write in batch:
+                write.begun = True
+        return batch
+
+    def _probe(self) -> Write:
+        """A write that changes nothing, to see if the file can be written again."""
+        return Write(f"PRAGMA user_version={SCHEMA}", (), self._wake, keep=False)
+
+    def _write(self, batch: Sequence[Write]) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            # A single write commits by itself. Each further statement would have to wait until
+            # the event loop's thread lets go of the interpreter.
+            if len(batch) > 1:
+                connection.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                connection.execute(write.sql, write.values)
+            if len(batch) > 1:
+                connection.execute("COMMIT")
+        except Exception as error:
+            with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                _resolve(batch, error)
-            else:
-                _resolve(batch, None)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-
-    def _gathered(self) -> Iterator[list[tuple[Write, Future[None]]]]:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            batch = [first]
-            while len(batch) < _GROUPED and not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    yield batch
-                    return
-                batch.append(more)
-            yield batch
-
-
-def _resolve(batch: Sequence[tuple[Write, Future[None]]], error: sqlite3.Error | None) -> None:
-    for _, future in batch:
-        if error is None:
-            future.set_result(None)
+            self._failed(batch, error)
         else:
-            future.set_exception(StoreError(f"decisions could not be written: {error}"))
+            self._works()
+            self._dirty, self._wrote = True, time.monotonic()
+            for write in batch:
+                write.set_result(None)
+
+    def _failed(self, batch: Sequence[Write], error: Exception) -> None:
+        code = code_of(error)
+        if code in _OF_ONE_WRITE:
+            if len(batch) > 1:
+                for write in batch:
+                    self._write([write])
+            else:
+                self._fail(batch, error)
+            return
+        if is_spoilt(error):
+            self._file.suspected = Spoilt(str(error))
+            self._put_back(batch)  # the new file gets them
+            return
+        locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        now = time.monotonic()
+        since = self._failing_since or now
+        self._note_failure(str(error), down=not locked or now - since >= _PATIENCE_S)
+        self._put_back(batch)
+        if self._needs_opening(code):
+            self._close_connection()
+
+    def _needs_opening(self, code: int) -> bool:
+        """True if the connection will not get better. Without it nobody can read either."""
+        if code == sqlite3.SQLITE_READONLY:  # SQLite opened it so, or the disk has become so
+            return os.access(self._file.path, os.W_OK) and os.access(
+                self._file.path.parent, os.W_OK
+            )
+        return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+
+    def _put_back(self, batch: Sequence[Write]) -> None:
+        """Queue it again, as the first; what nobody keeps fails if there is no hope for now."""
+        with self._wake:
+            for write in reversed(batch):
+                write.begun = False
+                self._queue.appendleft(write)
+            self._kept += sum(write.keep for write in batch)
+            if not self._down:
+                return
+            failed = [write for write in self._queue if not write.keep]
+            self._queue = deque(write for write in self._queue if write.keep)
+            for write in failed:
+                write.begun = True
+        self._fail([write for write in failed if not write.cancelled()], self._file.trouble)
+
+    def _fail(self, batch: Sequence[Write], why: object) -> None:
+        for write in batch:
+            write.set_exception(StoreError(f"decisions could not be written: {why}"))
+
+    def _note_failure(self, trouble: str, *, down: bool) -> None:
+        now = time.monotonic()
+        with self._wake:
+            self._failing_since = self._failing_since or now
+            self._not_before = now + (_RETRY_S if down else _RETRY_LOCKED_S)
+            if not down:
+                return
+            self._down, self._file.trouble = True, trouble
+        told, at = self._told
+        if told != trouble or now - at > _TELL_S:
+            self._told = trouble, now
+            log.error("decisions on disk cannot be used; new items are left alone err=%s", trouble)
+
+    def _works(self) -> None:
+        if self._failing_since is None and self._file.trouble is None:
+            return
+        with self._wake:
+            was_down, self._down = self._down, False
+            self._failing_since, self._file.trouble = None, None
+        if was_down:
+            log.info("decisions on disk can be used again")
+
+    def _look_after(self) -> None:
+        """Open the file, see if it is still there, begin it anew, empty SQLite's log."""
+        now = time.monotonic()
+        if self._connection is None:
+            if now >= self._not_before:
+                self._try_to_open()
+            return
+        if self._file.suspected is None and now - self._checked >= _CHECK_S:
+            self._checked = now
+            self._file.suspected = self._file.moved()
+        if self._file.suspected:
+            self._close_connection()
+            self._try_to_open()
+        elif self._dirty and (now - self._wrote >= _IDLE_S or now - self._emptied >= _LOG_S):
+            self._empty_log()
+
+    def _try_to_open(self) -> None:
+        try:
+            connection = self._connection = self._file.open()
+            self._opened(connection)
+        except (StoreError, sqlite3.Error) as error:
+            if is_spoilt(error):
+                self._file.suspected = Spoilt(str(error))
+            self._close_connection()
+            self._note_failure(str(error), down=True)
+            self._put_back(())
+        else:
+            self._checked = time.monotonic()
+            if self._failing_since is None:
+                self._works()
+            self._not_before = 0.0
+
+    def _empty_log(self) -> None:
+        """Move SQLite's log into the file, and cut it off: it holds what was deleted, too."""
+        assert self._connection is not None
+        self._emptied = time.monotonic()
+        try:
+            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            if is_spoilt(error):
+                self._file.suspected = Spoilt(str(error))
+            busy = True
+        if busy:  # somebody reads an old state
+            self._wrote = self._emptied
+        else:
+            self._dirty = False
+
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _end(self) -> None:
+        with self._wake:
+            left = [write for write in self._queue if not write.cancelled()]
+            self._queue.clear()
+            for write in left:
+                write.begun = True
+        self._fail(left, "the daemon ends")
+        if self._connection is not None:
+            self._empty_log()
+            self._close_connection()
