@@ -43,6 +43,7 @@ class Branch:
     digests: bytearray = field(default_factory=bytearray)
     requests: array[int] = field(default_factory=lambda: array("I"))  # lengths, sorted
     stored: array[int] = field(default_factory=lambda: array("I"))  # lengths of those on disk
+    generation: int = 0  # of the file that has these
     lost: set[int] = field(default_factory=set)  # lengths of those whose answer did not arrive
     under_way: dict[int, Delivery] = field(default_factory=dict)  # answers that have not ended yet
     changes: int = 0  # how often something was added to it or split off from it
@@ -125,6 +126,7 @@ class Branch:
             digests=self.digests[: shared * DIGEST_BYTES],
             requests=self.requests[: bisect_right(self.requests, shared)],
             stored=self.stored[: bisect_right(self.stored, shared)],
+            generation=self.generation,
             lost={n for n in self.lost if n <= shared},
             under_way={n: d for n, d in self.under_way.items() if n <= shared},
             forms=forms,

@@ -133,6 +133,9 @@ class Conversations:
             return None  # a rewrite of history that nobody got
         branch = turn.kept_in = self._branch_of(turn, length)
         branch.asked_at = self._clock()
+        if self._store and branch.generation != self._store.generation:
+            # Nothing of the branch is in the file, so the next record has to hold all of it.
+            branch.stored, branch.generation = array("I"), self._store.generation
         if turn.delivery.arrived is False:
             branch.lost.add(length)
         elif turn.status is not Status.REPEATED:
@@ -146,16 +149,22 @@ class Conversations:
             return None
         if length in branch.stored and not decided:
             return None
+        saved = self._store.save(_record_of(turn, branch, length))
         if length not in branch.stored:
             insort(branch.stored, length)
+            turn.saving = saved
         self._branches.touch(branch)
         self.stats.stored += 1
-        return self._store.save(_record_of(turn, branch, length))
+        return saved
 
     def keep_without(self, turn: Turn) -> None:
-        """Write a kept turn anew after its decision was taken back."""
+        """Withdraw a kept turn's record, or write it anew, after its decision was taken back."""
         branch, length = turn.kept_in, len(turn.request)
-        if self._store and branch and length in branch.stored:
+        if not (self._store and branch and length in branch.stored):
+            return
+        if turn.saving is not None and _never_written(turn.saving):
+            branch.stored.remove(length)  # later records must not build on it
+        else:
             self._store.save_again(_record_of(turn, branch, length))
 
     def keep_end(self, turn: Turn, branch: Branch, *, arrived: bool) -> None:
@@ -237,7 +246,7 @@ class Conversations:
         known = self._branches.of(prefix)
         if known and known.request_within(line[-1].length) == line[-1].length:
             return known
-        branch = Branch()
+        branch = Branch(generation=self._store.generation if self._store else 0)
         for record in line:
             if record.length * DIGEST_BYTES != len(branch.digests) + len(record.digests):
                 return None  # the sweep has deleted its start, so its forms are not certain
@@ -345,6 +354,11 @@ class Conversations:
             if length > len(request):
                 joined = bytes(old.digests[: length * DIGEST_BYTES])
                 self._branches.add_root(old, name_of(request.scope, joined))
+
+
+def _never_written(saving: Future[None]) -> bool:
+    """True if a record is certainly not on disk and will not be. Withdraws it if that is so."""
+    return saving.cancel() or (saving.done() and saving.exception() is not None)
 
 
 def _record_of(turn: Turn, branch: Branch, length: int) -> Record:

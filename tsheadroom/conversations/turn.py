@@ -36,7 +36,7 @@ class Keeper(Protocol):
         """Keep it in memory and on disk. Returns a future if it is written to disk."""
 
     def keep_without(self, turn: Turn) -> None:
-        """Write a kept turn again, because its decision was taken back."""
+        """Withdraw a kept turn's record, or write it again: its decision was taken back."""
 
     def keep_end(self, turn: Turn, branch: Branch, *, arrived: bool) -> None:
         """Note in memory and on disk how a kept turn's answer ended."""
@@ -80,6 +80,7 @@ class Turn:
         self.beside = found.beside  # the branch that a gap starts beside
         self.kept_in: Branch | None = None
         self.changes = 0  # the branch's count of changes, when this turn was kept in it
+        self.saving: Future[None] | None = None  # its record on its way to the disk
         self.delivery = Delivery()
         self._keeper = keeper
         self._known_forms = dict(found.forms)
@@ -126,11 +127,12 @@ class Turn:
         If another request was forwarded with these forms meanwhile, they stay.
         """
         branch = self.kept_in
-        if branch is None or self.forms == self._known_forms or branch.changes != self.changes:
+        if branch is None or branch.changes != self.changes:
             return
-        self.forms = dict(self._known_forms)
-        branch.set_forms(self.forms)
-        branch.held, branch.held_prefix = 0, b""
+        if self.forms != self._known_forms:
+            self.forms = dict(self._known_forms)
+            branch.set_forms(self.forms)
+            branch.held, branch.held_prefix = 0, b""
         self._keeper.keep_without(self)
 
     def arrived(self) -> None:

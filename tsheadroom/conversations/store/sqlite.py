@@ -329,8 +329,7 @@ class SqliteStore:
     def _change(self, chain: bytes, change: _Change, sql: str, values: tuple[object, ...]) -> None:
         with self._lock:
             self._changes.setdefault(chain, []).append(change)
-        write = self._writer.submit(sql, values, keep=True)
-        write.add_done_callback(lambda _: self._written(chain, change))
+        self._writer.keep(sql, values).add_done_callback(lambda _: self._written(chain, change))
 
     def _written(self, chain: bytes, change: _Change) -> None:
         """Forget a change that is on disk. The writer's thread calls this, so it needs the lock."""
@@ -342,9 +341,7 @@ class SqliteStore:
 
     def quarantine(self, digest: bytes) -> None:
         """Note an item that must not be given to a worker again."""
-        self._writer.submit(
-            "INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock())), keep=True
-        )
+        self._writer.keep("INSERT OR REPLACE INTO costly VALUES (?,?)", (digest, int(self.clock())))
 
     def release_quarantined(self, before: float) -> Future[None]:
         """Forget which items cost a worker its life before this time (seconds since 1970)."""

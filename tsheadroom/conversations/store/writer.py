@@ -84,20 +84,26 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
 
-    def submit(self, sql: str, values: tuple[object, ...], *, keep: bool = False) -> Write:
-        """Write something. If the file cannot be written, that fails at once, but for `keep`."""
-        write = Write(sql, values, self._wake, keep=keep)
+    def submit(self, sql: str, values: tuple[object, ...]) -> Write:
+        """Write something. If the file cannot be written now, that fails at once."""
+        return self._queued(Write(sql, values, self._wake, keep=False))
+
+    def keep(self, sql: str, values: tuple[object, ...]) -> Write:
+        """Write something now, or as soon as the file can be written."""
+        return self._queued(Write(sql, values, self._wake, keep=True))
+
+    def _queued(self, write: Write) -> Write:
         with self._wake:
-            refused = self._refused(keep)
+            refused = self._refused(keep=write.keep)
             if refused is None:
                 self._queue.append(write)
-                self._kept += keep
+                self._kept += write.keep
                 self._wake.notify()
         if refused is not None:
             write.set_exception(StoreError(refused))
         return write
 
-    def _refused(self, keep: bool) -> str | None:
+    def _refused(self, *, keep: bool) -> str | None:
         """Why a write cannot be queued; None if it can."""
         if self.closed:
             return "the decisions on disk are closed"
