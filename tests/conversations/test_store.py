@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.served import until
 from tsheadroom.conversations.forms import Edit, Form
 from tsheadroom.conversations.store import Record, StoreError, known
 from tsheadroom.conversations.store import sweep as sweep_module
@@ -155,21 +156,22 @@ def test_changes_are_forgotten_once_they_are_on_disk(store: SqliteStore) -> None
     assert not one.delivered
 
 
-def test_a_file_that_cannot_be_read_is_an_error_of_its_own(
-    store: SqliteStore, tmp_path: Path
-) -> None:
-    store.save(record(1)).result(60)
-    with sqlite3.connect(tmp_path / FILE_NAME) as other:
-        other.execute("UPDATE turn SET forms = x'00'")
-    with pytest.raises(StoreError, match="could not be read"):
-        store.longest([name(1)]).result(60)
-
-
 def test_after_the_end_nothing_waits_for_ever(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     store.close()
     with pytest.raises(StoreError):
         store.save(record(1)).result(60)
+
+
+def test_a_write_that_waits_can_be_withdrawn_and_one_that_is_done_cannot(
+    stopped_writer: SqliteStore, tmp_path: Path
+) -> None:
+    waiting = stopped_writer.save(record(2))
+    until(waiting.cancel)  # not in the very moment in which it is tried
+    stopped_writer.mark(name(1), arrived=False)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        assert other.execute("SELECT count(*) FROM turn").fetchone() == (1,)
+    assert found(stopped_writer, 2) is None
 
 
 def test_a_sweep_deletes_a_few_turns_at_a_time(

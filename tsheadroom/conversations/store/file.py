@@ -302,8 +302,9 @@ class DecisionsFile:
             for suffix in _WITH[1:]:  # of another file's life; SQLite would believe the log
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
             return None
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        kept = self._directory / f"{_ASIDE}{stamp}-{self.replaced}.sqlite3"
+        now = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{now % 1 * 1e6:06.0f}Z"
+        kept = self._directory / f"{_ASIDE}{stamp}.sqlite3"
         for suffix in reversed(_WITH):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.path}{suffix}").replace(f"{kept}{suffix}")

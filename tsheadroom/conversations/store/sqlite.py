@@ -111,7 +111,7 @@ class SqliteStore:
         at, why = self._unreadable
         unreadable = why if time.monotonic() - at < _TELL_S else None
         return StoreState(
-            trouble=file.trouble or unreadable,
+            trouble=self._writer.trouble or file.trouble or unreadable,
             replaced=file.replaced,
             replaced_why=file.replaced_why,
             replaced_s=time.time() - file.replaced_at,

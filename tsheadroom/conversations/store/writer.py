@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -29,6 +30,7 @@ _CHECK_S = 1.0  # between two looks whether the file is still there
 _IDLE_S = 2.0  # without a write, after which SQLite's log is emptied
 _LOG_S = 60.0  # and how long it may grow at most: it holds what was deleted
 _TELL_S = 60.0  # between two log lines of the same trouble
+_END_S = 5.0  # for all at the end
 _MAX_QUEUED = 4096  # writes that somebody waits for
 _MAX_KEPT = 20_000  # changes that wait for a file that cannot be written
 
@@ -74,6 +76,7 @@ class Writer:
         self.closed = False
         self._closed_at = 0.0
         self._failing_since: float | None = None
+        self._began = math.inf  # when the write that is under way began
         self._down = False  # it fails for so long that new writes fail at once
         self._not_before = 0.0  # when to try again
         self._told: tuple[str, float] = ("", 0.0)
@@ -83,6 +86,14 @@ class Writer:
         self._try_to_open()
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written now; None if it can."""
+        if self._down:
+            return self._file.trouble
+        late = time.monotonic() - self._began > _PATIENCE_S
+        return "the disk does not answer" if late else None
 
     def submit(self, sql: str, values: tuple[object, ...]) -> Write:
         """Write something. If the file cannot be written now, that fails at once."""
@@ -111,8 +122,8 @@ class Writer:
             # It no longer says which answers were lost. Believed later, it would be worth less
             # than nothing.
             self._file.suspected = Spoilt("it could not be written for too long")
-        elif not keep and self._down:
-            return f"the decisions on disk cannot be used: {self._file.trouble}"
+        elif not keep and (trouble := self.trouble):
+            return f"the decisions on disk cannot be used: {trouble}"
         elif not keep and len(self._queue) - self._kept >= _MAX_QUEUED:
             return "too many writes wait for the decisions on disk"
         return None
@@ -132,15 +143,20 @@ class Writer:
         with self._wake:
             self.closed, self._closed_at = True, time.monotonic()
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(_END_S)
+        if self._thread.is_alive():
+            log.error("the disk does not answer; the daemon ends without it")
 
     def _run(self) -> None:
         while not self._ended():
             try:
                 self._look_after()
                 if batch := self._next():
+                    self._began = time.monotonic()
                     self._write(batch)
+                    self._began = math.inf
             except Exception as error:
+                self._began = math.inf
                 # Without this thread nothing would ever be written again.
                 log.exception("decisions could not be looked after")
                 self._close_connection()
@@ -286,6 +302,11 @@ class Writer:
             self._empty_log()
 
     def _try_to_open(self) -> None:
+        self._open()
+        if self._connection is None and self._file.suspected:
+            self._open()  # what it holds was spoilt; it is begun anew
+
+    def _open(self) -> None:
         try:
             connection = self._connection = self._file.open()
             self._opened(connection)
