@@ -36,6 +36,7 @@ from tsheadroom.web.config import ConfigPage
 from tsheadroom.web.health import HealthPages
 from tsheadroom.web.hook import Hook, HookOptions
 from tsheadroom.web.metrics import MetricsPage
+from tsheadroom.web.room import Room
 from tsheadroom.workers import Pool
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Options:
     control_url: str | None
     authkey: str | None
     decision_memory: int
+    body_memory: int
     history: bool
     config_capability: str
     max_connections: int
@@ -112,10 +114,12 @@ class Daemon:
         access = Access(self.node.whois if self.node else None, options.config_capability)
         self._config = ConfigPage(self.settings, access, lambda: self.pool.headroom_version)
         self.turns = Turns(self.conversations, self.pool, deadline=options.deadline)
+        self._room = Room(options.body_memory, options.deadline)
         self._hook = Hook(
             turns=self.turns,
             settings=self.settings,
             metrics=self.metrics,
+            room=self._room,
             options=_hook_options(options, self._verbose),
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,7 +154,8 @@ class Daemon:
 
     def _declare_series(self) -> None:
         """Let each scrape of /metrics read the numbers that the parts count themselves."""
-        metrics, account = self.metrics, self.turns.account
+        metrics, account, room = self.metrics, self.turns.account, self._room
+        metrics.watch(lambda: gauges.of_bodies(room.taken, room.waiting))
         metrics.watch(lambda: gauges.of_pool(self.pool.stats))
         metrics.watch(lambda: gauges.of_conversations(self.conversations))
         metrics.watch(lambda: gauges.of_store(self.conversations.disk))
@@ -211,7 +216,11 @@ class Daemon:
         """Build the HTTP application over the parts."""
         return make_app(
             hook=self._hook.handle,
-            bills=Bills(self.turns.take_event, accept_compressed=self._options.accept_compressed),
+            bills=Bills(
+                self.turns.take_event,
+                self._room,
+                accept_compressed=self._options.accept_compressed,
+            ),
             config=self._config,
             metrics=MetricsPage(self.metrics),
             health=HealthPages(self.missing, self.degraded),

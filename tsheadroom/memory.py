@@ -1,11 +1,13 @@
-"""Gives memory back to the system that the allocator keeps after a burst of large bodies."""
+"""How much memory there is, and giving it back after a burst of large bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 TRIM_EVERY_S = 60.0  # a burst is over by then, and the trim itself takes milliseconds
 
@@ -23,3 +25,34 @@ def _malloc_trim() -> Callable[[int], int] | None:
         return None
     trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return trim  # musl has none
+
+
+def memory_limit(root: Path = Path("/")) -> int:
+    """The memory that this process may have, in bytes: its control group's, or the machine's.
+
+    `root` is where proc and sys are. https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits(root)])
+
+
+def _limits(root: Path) -> Iterator[int]:
+    """The limits of the process's groups and of all groups above them, in cgroup v2 and v1."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return  # not Linux
+    mounts = root / "sys/fs/cgroup"
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = mounts / "memory" if controllers else mounts
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        inner = top / group.lstrip("/")
+        # In a container its own group is the top, whatever the group is called outside.
+        for folder in {inner, *inner.parents, top}:
+            try:
+                yield int((folder / name).read_text())
+            except (OSError, ValueError):
+                continue  # no limit: "max", or no such file

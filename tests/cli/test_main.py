@@ -38,6 +38,7 @@ def test_defaults(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         control_url=None,
         authkey=None,
         decision_memory=256 << 20,
+        body_memory=512 << 20,
         history=True,
         config_capability="tsheadroom.dev/cap/config",
         max_connections=1024,

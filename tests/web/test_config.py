@@ -20,6 +20,7 @@ from tsheadroom.web.bills import Bills
 from tsheadroom.web.config import ConfigPage
 from tsheadroom.web.health import HealthPages
 from tsheadroom.web.metrics import MetricsPage
+from tsheadroom.web.room import Room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ class Site:
         self.version: str | None = None
         self.app = make_app(
             hook=self._hook,
-            bills=Bills(self._take, accept_compressed=True),
+            bills=Bills(self._take, Room(64 << 20, 60.0), accept_compressed=True),
             config=ConfigPage(self.store, access, lambda: self.version),
             metrics=MetricsPage(self.metrics),
             health=HealthPages(lambda: self.missing),

@@ -23,6 +23,7 @@ from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
 from tsheadroom.web.app import make_runner
 from tsheadroom.web.hook import Hook, HookOptions
+from tsheadroom.web.room import Room
 from tsheadroom.workers import Job, Reply
 
 ALLOW = b'{"action":"allow"}\n'
@@ -35,6 +36,7 @@ class Site:
         self.ledger = Conversations(directory=None)
         self.ledger.open()
         self.metrics = Metrics()
+        self.room = Room(64 << 20, 60.0)
         self.lines = io.StringIO()
         self.workers = Workers(shorten)
         self.turns = Turns(self.ledger, self.workers, deadline=60.0)
@@ -42,6 +44,7 @@ class Site:
             turns=self.turns,
             settings=SettingsStore(directory / "config.json"),
             metrics=self.metrics,
+            room=self.room,
             options=HookOptions(self.lines, gzip, True, False),
         )
         self.port = 0

@@ -18,6 +18,7 @@ from tsheadroom.cli.ask import ask
 from tsheadroom.cli.options import (
     GoSpellings,
     address,
+    default_body_memory,
     default_state_dir,
     duration,
     option,
@@ -121,6 +122,14 @@ def main() -> None:
     type=size,
     default="256MiB",
     help="Memory for conversations. Older ones are read back from the state directory.",
+)
+@option(
+    "--body-memory",
+    type=size,
+    default=default_body_memory,
+    show_default="a quarter of the memory, 128MiB to 512MiB",
+    help="Memory for all request bodies and answers in flight. Who finds none waits, and is let"
+    " through as it came at the deadline.",
 )
 @option(
     "--no-history",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tsheadroom.child import system
+from tsheadroom.memory import memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +137,11 @@ class GoSpellings(click.Command):
     def _options(self) -> dict[str, click.Option]:
         options = [param for param in self.params if isinstance(param, click.Option)]
         return {name: o for o in options for name in (*o.opts, *o.secondary_opts)}
+
+
+def default_body_memory() -> str:
+    """Return a quarter of the memory that this process may have, 128 to 512 MiB, as an option."""
+    return str(min(max(memory_limit() // 4, 128 << 20), 512 << 20))
 
 
 def default_state_dir() -> Path:

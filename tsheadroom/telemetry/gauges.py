@@ -117,3 +117,13 @@ def of_windows(windows: Windows) -> list[Metric]:
             len(windows),
         )
     ]
+
+
+def of_bodies(taken: int, waiting: int) -> list[Metric]:
+    """The memory of bodies in flight, and how many wait for some."""
+    return [
+        GaugeMetricFamily(
+            "tsheadroom_body_bytes", "Memory that bodies in flight are counted with.", taken
+        ),
+        GaugeMetricFamily("tsheadroom_bodies_waiting", "Bodies that wait for memory.", waiting),
+    ]

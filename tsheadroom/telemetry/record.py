@@ -35,6 +35,7 @@ class Outcome(StrEnum):
     NOOP = "noop"
     ERROR = "error"
     PASSTHROUGH = "passthrough"
+    NO_ROOM = "no_room"
     READ_ERROR = "read_error"
     DECODE_ERROR = "decode_error"
     REJECT_ENCODING = "reject_encoding"
@@ -46,6 +47,7 @@ REASONS = {
     Outcome.NOOP: "allow(noop)",
     Outcome.ERROR: "allow(error)",
     Outcome.PASSTHROUGH: "allow(passthrough)",
+    Outcome.NO_ROOM: "allow(no-room)",
     Outcome.READ_ERROR: "allow(read-error)",
     Outcome.DECODE_ERROR: "allow(decode-error)",
     Outcome.REJECT_ENCODING: "reject(encoding)",

@@ -44,7 +44,7 @@ PHASES = ("read", "wait", "worker", "plan", "write")
 # Makes families of the numbers that another part has now.
 Source = Callable[[], Iterable["Metric"]]
 
-_FAILED = frozenset({Outcome.ERROR, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
+_FAILED = frozenset({Outcome.ERROR, Outcome.NO_ROOM, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
 
 # The library adds a series with the time of creation to every counter, histogram and summary. The
 # Go daemon has none of these, and each would be one more name on every dashboard. The switch is for

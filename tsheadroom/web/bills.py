@@ -13,7 +13,8 @@ from aiohttp import web
 
 from tsheadroom.telemetry.record import Outcome
 from tsheadroom.web.answers import allow, offer
-from tsheadroom.web.body import receive
+from tsheadroom.web.body import Received, receive
+from tsheadroom.web.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +25,25 @@ TakeEvent = Callable[[bytes], Awaitable[None]]
 class Bills:
     """POST of /bills."""
 
-    def __init__(self, take: TakeEvent, *, accept_compressed: bool) -> None:
+    def __init__(self, take: TakeEvent, room: Room, *, accept_compressed: bool) -> None:
         """With `accept_compressed`, answers say that Aperture may compress events."""
         self._take = take
+        self._room = room
         self._accept_compressed = accept_compressed
 
     async def handle(self, request: web.Request) -> web.Response:
         """Take one event."""
-        failure = None
+        received, share = Received(), self._room.share()
         try:
-            received = await receive(request)
-            failure = received.failure
+            received = await receive(request, share)
             await self._take(received.data)
         except Exception:
             log.exception("a post-response event could not be taken")
+        finally:
+            share.close()
         # Who uses a coding that is not understood has to learn which ones are.
-        answer = allow(offer(self._accept_compressed or failure is Outcome.REJECT_ENCODING))
-        if failure is Outcome.READ_ERROR:
-            answer.force_close()  # the rest of the body is still on its way
+        rejected = received.failure is Outcome.REJECT_ENCODING
+        answer = allow(offer(self._accept_compressed or rejected))
+        if received.unread:
+            answer.force_close()
         return answer

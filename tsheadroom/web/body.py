@@ -1,7 +1,8 @@
-"""Reads the body of a hook call and decodes it, up to a limit. Failures come as a value."""
+"""Reads the body of a hook call and decodes it, within its limits. Failures come as a value."""
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.offload import offload
+from tsheadroom.offload import offload_decoding
 from tsheadroom.telemetry.record import Outcome
 from tsheadroom.web import codings
+from tsheadroom.web.pace import TooSlow
+from tsheadroom.web.room import COST, MAX_BODY, NoRoom, Share
 
 log = logging.getLogger(__name__)
-
-MAX_BODY = 50 << 20  # bytes; Aperture itself sends and takes back no more than this
 
 # Text grows about eightfold when it is decoded.
 _GROWTH = 8
@@ -26,7 +27,10 @@ class BodyTooLarge(TsheadroomError):
     """The request's body is over MAX_BODY."""
 
 
-@dataclass(frozen=True, slots=True)
+_UNREADABLE = (BodyTooLarge, TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError)
+
+
+@dataclass(slots=True)
 class Received:
     """A body that was read, or the reason why there is none. `read_ms` is in milliseconds."""
 
@@ -35,37 +39,83 @@ class Received:
     wire_bytes: int = 0  # its size before decoding
     read_ms: float = 0.0
     failure: Outcome | None = None  # then there is no data
+    unread: bool = False  # True if the rest of the body is still on its way
 
 
-async def receive(request: web.Request) -> Received:
-    """Read and decode a request's body: at most MAX_BODY bytes, before and after decoding."""
+async def receive(request: web.Request, share: Share) -> Received:
+    """Read and decode a request's body: at most MAX_BODY bytes, before and after decoding.
+
+    All that it takes is taken from `share`, as the body grows.
+    """
+    got = Received()
+    coding = request.headers.get("Content-Encoding", "")
+    coded = bool(codings.coding_of(coding))
+    try:
+        wire = await _read(request, share, got, coded=coded)
+        got.encoding = codings.coding_of(coding)
+        got.data = await _decode(wire, coding, share) if coded else wire
+    except NoRoom as why:
+        got.failure = Outcome.NO_ROOM
+        log.warning("a request body found no memory; allowing: %s", why)
+    except _UNREADABLE as why:
+        got.failure = Outcome.READ_ERROR
+        log.warning("request body could not be read; allowing: %s", why)
+    except codings.UnsupportedEncoding as why:
+        got.failure = Outcome.REJECT_ENCODING
+        log.warning("rejecting a request: %s", why)
+    except codings.DecodeFailed as why:
+        got.failure = Outcome.DECODE_ERROR
+        log.warning("request body could not be decoded; allowing: %s", why)
+    share.settle()
+    return got
+
+
+async def _read(request: web.Request, share: Share, got: Received, *, coded: bool) -> bytes:
+    """The body as it came."""
     started = time.perf_counter()
-    parts: list[bytes] = []
-    size = 0
-    failure: Outcome | None = None
+    body = io.BytesIO()  # grows in place, and gives its bytes away without a copy
+    got.unread = True
     try:
         if (request.content_length or 0) > MAX_BODY:
             raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-        while chunk := await request.content.readany():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MAX_BODY:
-                raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-    except (BodyTooLarge, ClientPayloadError, HttpProcessingError, ConnectionError) as why:
-        failure = Outcome.READ_ERROR
-        log.warning("request body could not be read; allowing: %s", why)
-    read_ms = (time.perf_counter() - started) * 1e3
-    if failure:
-        return Received(wire_bytes=size, read_ms=read_ms, failure=failure)
-    coding = request.headers.get("Content-Encoding")
-    body, encoding = b"".join(parts), codings.coding_of(coding)
-    if encoding:
-        try:
-            body = await offload(_GROWTH * size, codings.decode_body, body, coding, MAX_BODY)
-        except codings.UnsupportedEncoding as why:
-            failure = Outcome.REJECT_ENCODING
-            log.warning("rejecting a request: %s", why)
-        except codings.DecodeFailed as why:
-            failure = Outcome.DECODE_ERROR
-            log.warning("request body could not be decoded; allowing: %s", why)
-    return Received(b"" if failure else body, encoding, size, read_ms, failure)
+        async with share.paced():
+            while chunk := await request.content.readany():
+                share.moved(len(chunk))
+                got.wire_bytes += len(chunk)
+                if got.wire_bytes > MAX_BODY:
+                    raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
+                await _take(request, share, len(chunk) if coded else COST * len(chunk))
+                body.write(chunk)
+        got.unread = False
+    finally:
+        got.read_ms = (time.perf_counter() - started) * 1e3
+    return body.getvalue()
+
+
+async def _take(request: web.Request, share: Share, size: int) -> None:
+    """Take room for what was read. What comes until it is there stays with the kernel."""
+    if share.try_take(size):
+        return
+    request.protocol.pause_reading()
+    try:
+        await share.take(size)
+    finally:
+        if request.transport is not None:
+            request.protocol.resume_reading()
+
+
+async def _decode(wire: bytes, coding: str, share: Share) -> bytes:
+    steps = codings.decoded(wire, coding, MAX_BODY)
+    body = io.BytesIO()
+    size = _GROWTH * len(wire)
+    while True:
+        # The room is there before the bytes are.
+        await share.take(COST * codings.STEP_BYTES)
+        piece = await offload_decoding(size, next, steps, None)
+        share.give(COST * (codings.STEP_BYTES - len(piece or b"")))
+        if piece is None:
+            break
+        body.write(piece)
+        size = max(size, body.tell())
+    share.give(len(wire))
+    return body.getvalue()

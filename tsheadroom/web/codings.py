@@ -1,11 +1,13 @@
 """Compresses and decompresses bodies: requests in zstd and gzip, answers in gzip.
 
-All that takes long here releases the GIL, so it can run in a thread. Whatever the input claims, no
-more decoded bytes than the limit are ever held in memory.
+Bodies are decoded in steps, so that memory is taken and threads are held a little at a time,
+whatever the input claims. All that takes long here releases the GIL, so it can run in a thread.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import cast
 
 import zstandard
@@ -24,8 +26,20 @@ GZIP_LEVEL = 1
 # two. No body within the limit needs more (Go's encoders use 8 MiB and less).
 MAX_WINDOW_BYTES = 64 << 20
 
-# A body of more zstd blocks than this is an attack: 50 MiB are 400 full blocks.
-MAX_ZSTD_BLOCKS = 1 << 16
+# A body of more zstd blocks than this is an attack: 50 MiB are 400 full blocks. Each one costs some
+# microseconds, however little is in it.
+MAX_ZSTD_BLOCKS = 1 << 14
+# The same for gzip members and zstd frames. bgzip, which makes the smallest ones that are in use
+# (64 KiB each), needs 800 for 50 MiB.
+MAX_PARTS = 1 << 10
+
+# The most that one step decodes, and that one step of gzip reads.
+STEP_BYTES = 512 << 10
+_STEP_READS = 64 << 10
+
+# A processor's time for one body. 50 MiB of text take 0.2 s; what takes longer was made for that,
+# such as a gzip stream of tables with no text behind them.
+MAX_DECODE_SECONDS = 2.0
 
 # The type stubs of isal say that its exception class is an instance.
 _GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)
@@ -53,21 +67,20 @@ def coding_of(content_encoding: str | None) -> str:
     return "" if name == "identity" else name
 
 
-def decode_body(body: bytes, content_encoding: str | None, limit: int) -> bytes:
-    """Decode the body, to at most `limit` bytes. Raises UnsupportedEncoding or DecodeFailed.
+def decoded(body: bytes, content_encoding: str, limit: int) -> Iterator[bytes]:
+    """Decode the body in steps: pieces of STEP_BYTES at most, some of them empty.
+
+    Raises UnsupportedEncoding at once, and DecodeFailed from a step; so it does when there are more
+    than `limit` bytes.
 
     A list of codings ("gzip, zstd") was never offered, so it is unsupported, as in the Go daemon.
     Aperture then sends the body again without any.
     """
     coding = coding_of(content_encoding)
-    if not coding:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
     if coding == "zstd":
-        return _decode_zstd(body, limit)
+        return _bounded(_decode_zstd(memoryview(body)), limit)
     if coding == "gzip":
-        return _decode_gzip(body, limit)
+        return _bounded(_decode_gzip(memoryview(body)), limit)
     raise UnsupportedEncoding(f"content-encoding {coding[:64]} is not one of {ACCEPT_ENCODING}")
 
 
@@ -95,73 +108,67 @@ def _is_zero_weight(parameters: str) -> bool:
         return False
 
 
-def _too_large(limit: int) -> DecodeFailed:
-    return DecodeFailed(f"the decoded body is larger than {limit} bytes")
+def _bounded(steps: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """The same pieces, within the limits of size and of time."""
+    size, spent = 0, 0.0
+    while True:
+        started = time.thread_time()  # each step may run in another thread
+        piece = next(steps, None)
+        if piece is None:
+            return
+        spent += time.thread_time() - started
+        size += len(piece)
+        if size > limit:
+            raise DecodeFailed(f"the decoded body is larger than {limit} bytes")
+        if spent > MAX_DECODE_SECONDS:
+            raise DecodeFailed("the body takes too long to decode")
+        yield piece
 
 
-def _decode_gzip(body: bytes, limit: int) -> bytes:
+def _decode_gzip(body: memoryview) -> Iterator[bytes]:
     """Decode all gzip members of the body, as Go's reader does."""
-    parts: list[bytes] = []
-    size, rest = 0, body
-    while rest or not parts:
-        member, rest = _gzip_member(rest, limit - size, limit)
-        parts.append(member)
-        size += len(member)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    position, members = 0, 0
+    while position < len(body) or not members:
+        members = _counted(members, MAX_PARTS, "gzip: too many members")
+        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        while not member.eof:
+            read = body[position : position + _STEP_READS] if member.needs_input else b""
+            if member.needs_input and not read:
+                raise DecodeFailed("gzip: the body is cut short")
+            position += len(read)
+            try:
+                yield member.decompress(read, max_length=STEP_BYTES)
+            except _GZIP_ERROR as error:
+                raise DecodeFailed(f"gzip: {error}") from None
+        position -= len(member.unused_data)
 
 
-def _gzip_member(data: bytes, room: int, limit: int) -> tuple[bytes, bytes]:
-    decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-    try:
-        decoded = decompressor.decompress(data, max_length=room + 1)
-    except _GZIP_ERROR as error:
-        raise DecodeFailed(f"gzip: {error}") from None
-    if len(decoded) > room:
-        raise _too_large(limit)
-    if not decompressor.eof:
-        raise DecodeFailed("gzip: the body is cut short")
-    return decoded, decompressor.unused_data
-
-
-def _decode_zstd(body: bytes, limit: int) -> bytes:
+def _decode_zstd(body: memoryview) -> Iterator[bytes]:
     """Decode all zstd frames of the body, as Go's reader does."""
-    parts: list[bytes] = []
-    room = limit
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     try:
         for frame in _zstd_frames(body):
-            parts.append(_zstd_frame(frame, room, limit))
-            room -= len(parts[-1])
+            reader = decompressor.stream_reader(frame)
+            while piece := reader.read(STEP_BYTES):
+                yield piece
     except zstandard.ZstdError as error:
         raise DecodeFailed(f"zstd: {error}") from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _zstd_frame(frame: bytes, room: int, limit: int) -> bytes:
-    claimed = zstandard.frame_content_size(frame)
-    if claimed > room:
-        raise _too_large(limit)
-    # For a frame without a size the buffer has all the room. Only what is written takes memory.
-    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
-    decoded = decompressor.decompress(frame, max_output_size=room + 1)
-    if len(decoded) > room:
-        raise _too_large(limit)
-    return decoded
-
-
-def _zstd_frames(body: bytes) -> list[bytes]:
+def _zstd_frames(body: memoryview) -> list[memoryview]:
     """Cut the body into its frames. Their headers say where each one ends.
 
     (The library's own readers do not notice when a body is cut short.)
     """
-    frames: list[bytes] = []
+    frames: list[memoryview] = []
     position, blocks = 0, 0
     while position < len(body) or not position:
         start = position
-        head = body[start : start + _ZSTD_MAGIC_BYTES]
+        head = bytes(body[start : start + _ZSTD_MAGIC_BYTES])
         if head[1:] == _SKIPPABLE_MAGIC and head[0] >> 4 == _SKIPPABLE_NIBBLE:
             size = int.from_bytes(_exactly(body, start + _ZSTD_MAGIC_BYTES, 4), "little")
             position += 2 * _ZSTD_MAGIC_BYTES + size
-            blocks = _counted(blocks)
+            blocks = _counted(blocks, MAX_ZSTD_BLOCKS, "zstd: too many blocks")
             if position > len(body):
                 raise DecodeFailed("zstd: the body is cut short")
             continue
@@ -174,23 +181,23 @@ def _zstd_frames(body: bytes) -> list[bytes]:
             last = bool(header & 1)
             size = 1 if (header >> 1) & 3 == _ZSTD_RLE_BLOCK else header >> 3
             position += 3 + size
-            blocks = _counted(blocks)
+            blocks = _counted(blocks, MAX_ZSTD_BLOCKS, "zstd: too many blocks")
         if body[start + _ZSTD_MAGIC_BYTES] & 4:
             position += _ZSTD_CHECKSUM_BYTES
         if position > len(body):
             raise DecodeFailed("zstd: the body is cut short")
-        whole = start == 0 and position == len(body)
-        frames.append(body if whole else body[start:position])
+        _counted(len(frames), MAX_PARTS, "zstd: too many frames")
+        frames.append(body[start:position])
     return frames
 
 
-def _counted(blocks: int) -> int:
-    if blocks >= MAX_ZSTD_BLOCKS:
-        raise DecodeFailed("zstd: too many blocks")
-    return blocks + 1
+def _counted(number: int, most: int, complaint: str) -> int:
+    if number >= most:
+        raise DecodeFailed(complaint)
+    return number + 1
 
 
-def _exactly(body: bytes, position: int, count: int) -> bytes:
+def _exactly(body: memoryview, position: int, count: int) -> memoryview:
     piece = body[position : position + count]
     if len(piece) != count:
         raise DecodeFailed("zstd: the body is cut short")

@@ -21,8 +21,10 @@ from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
 from tsheadroom.turns.turns import OpenTurn, Turns
 from tsheadroom.web import codings
-from tsheadroom.web.answers import allow, offer, other_method
+from tsheadroom.web.answers import PIECE_BYTES, LargeAnswer, allow, offer, other_method
 from tsheadroom.web.body import Received, receive
+from tsheadroom.web.pace import TooSlow
+from tsheadroom.web.room import Room, Share
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -53,6 +55,7 @@ class _Call:
     """One call from its first to its last byte. Times are seconds of time.perf_counter()."""
 
     started: float
+    share: Share
     received: Received = field(default_factory=Received)
     turn: OpenTurn | None = None
     failed: bool = False  # an error of ours: the answer was `allow`, whatever the turn had decided
@@ -65,12 +68,19 @@ class Hook:
     """Handles every path that is not one of the pages."""
 
     def __init__(
-        self, *, turns: Turns, settings: SettingsStore, metrics: Metrics, options: HookOptions
+        self,
+        *,
+        turns: Turns,
+        settings: SettingsStore,
+        metrics: Metrics,
+        room: Room,
+        options: HookOptions,
     ) -> None:
         """The caller owns all parts, and closes them."""
         self._turns = turns
         self._settings = settings
         self._metrics = metrics
+        self._room = room
         self._options = options
         self._idle = asyncio.Event()
         self._idle.set()
@@ -93,7 +103,7 @@ class Hook:
         await self._idle.wait()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
-        call = _Call(time.perf_counter())
+        call = _Call(time.perf_counter(), self._room.share())
         try:
             return await self._respond(request, call)
         except asyncio.CancelledError:
@@ -102,19 +112,25 @@ class Hook:
         finally:
             call.ended = time.perf_counter()
             if call.turn is None:
-                self._record(call, Figures(outcome=call.received.failure or Outcome.PASSTHROUGH))
-            elif not call.turn.is_event:
-                call.turn.when_ended(lambda figures: self._record(call, figures))
+                self._end(call, Figures(outcome=call.received.failure or Outcome.PASSTHROUGH))
+            else:
+                call.turn.when_ended(lambda figures: self._end(call, figures))
+
+    def _end(self, call: _Call, figures: Figures) -> None:
+        """End a call of which nothing is under way any more, and with it its body."""
+        call.share.close()
+        if call.turn is None or not call.turn.is_event:
+            self._record(call, figures)
 
     async def _respond(self, request: web.Request, call: _Call) -> web.StreamResponse:
         """Answer one call. If something goes wrong on our side, the answer is `allow`."""
         try:
-            call.received = await receive(request)
+            call.received = await receive(request, call.share)
             if call.received.failure is not None:
                 return await self._refuse(request, call, call.received.failure)
             call.turn = self._turns.open(call.received.data, self._settings.current)
             with call.turn as turn:
-                response = await self._coded(request, await turn.answer())
+                response = await self._coded(request, await turn.answer(), call)
                 if await self._write(request, response, call):
                     turn.arrived()
         except Exception:
@@ -129,17 +145,19 @@ class Hook:
 
     async def _refuse(self, request: web.Request, call: _Call, why: Outcome) -> web.StreamResponse:
         response = self._unsupported() if why is Outcome.REJECT_ENCODING else self._allow()
-        if why is Outcome.READ_ERROR:
-            response.force_close()  # the rest of the body is still on its way
+        if call.received.unread:
+            response.force_close()
         await self._write(request, response, call)
         return response
 
-    async def _coded(self, request: web.Request, body: bytes) -> web.Response:
+    async def _coded(self, request: web.Request, body: bytes, call: _Call) -> web.StreamResponse:
         headers = self._headers()
         wanted = self._options.gzip_response and len(body) >= MIN_GZIP
         if wanted and codings.accepts_gzip(request.headers.get("Accept-Encoding")):
             headers["Content-Encoding"] = "gzip"
             body = await offload(len(body), codings.encode_gzip, body)
+        if len(body) > PIECE_BYTES:
+            return LargeAnswer(body, headers, call.share.moved)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     def _allow(self) -> web.Response:
@@ -155,7 +173,7 @@ class Hook:
     def _headers(self) -> dict[str, str]:
         return offer(self._options.accept_compressed)
 
-    async def _write(self, request: web.Request, response: web.Response, call: _Call) -> bool:
+    async def _write(self, request: web.Request, response: web.StreamResponse, call: _Call) -> bool:
         """Send the response. Returns True if the caller took all of it."""
         call.answered = time.perf_counter()
         transport = request.transport
@@ -165,11 +183,16 @@ class Hook:
             if transport is not None and not _has_hung_up(transport):
                 # With this, write_eof() returns only when the kernel has all of the answer.
                 transport.set_write_buffer_limits(0)
-                await response.prepare(request)
-                await response.write_eof()
+                async with call.share.paced():
+                    await response.prepare(request)
+                    await response.write_eof()
                 sent = request.transport is not None and not transport.is_closing()
         except ConnectionError:
             pass
+        except TooSlow as why:
+            log.warning("an answer was not taken: %s", why)
+            if request.transport is not None:
+                request.transport.abort()  # what the kernel has not taken yet goes with it
         except Exception:
             log.exception("the answer could not be written")  # part of it may be out already
         if not sent:
