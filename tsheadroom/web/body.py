@@ -49,11 +49,14 @@ async def receive(request: web.Request, share: Share) -> Received:
     """
     got = Received()
     coding = request.headers.get("Content-Encoding", "")
-    coded = bool(codings.coding_of(coding))
     try:
-        wire = await _read(request, share, got, coded=coded)
+        wire = await _read(request, share, got)
         got.encoding = codings.coding_of(coding)
-        got.data = await _decode(wire, coding, share) if coded else wire
+        if got.encoding:
+            got.data = await _decode(wire, coding, share)
+        else:
+            await share.take((COST - 1) * len(wire))
+            got.data = wire
     except NoRoom as why:
         got.failure = Outcome.NO_ROOM
         log.warning("a request body found no memory; allowing: %s", why)
@@ -70,7 +73,7 @@ async def receive(request: web.Request, share: Share) -> Received:
     return got
 
 
-async def _read(request: web.Request, share: Share, got: Received, *, coded: bool) -> bytes:
+async def _read(request: web.Request, share: Share, got: Received) -> bytes:
     """The body as it came."""
     started = time.perf_counter()
     body = io.BytesIO()  # grows in place, and gives its bytes away without a copy
@@ -84,7 +87,7 @@ async def _read(request: web.Request, share: Share, got: Received, *, coded: boo
                 got.wire_bytes += len(chunk)
                 if got.wire_bytes > MAX_BODY:
                     raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-                await _take(request, share, len(chunk) if coded else COST * len(chunk))
+                await _take(request, share, len(chunk))
                 body.write(chunk)
         got.unread = False
     finally:
@@ -96,11 +99,13 @@ async def _take(request: web.Request, share: Share, size: int) -> None:
     """Take room for what was read. What comes until it is there stays with the kernel."""
     if share.try_take(size):
         return
-    request.protocol.pause_reading()
+    paused = not request.content.is_eof()
+    if paused:
+        request.protocol.pause_reading()
     try:
         await share.take(size)
     finally:
-        if request.transport is not None:
+        if paused and request.transport is not None:
             request.protocol.resume_reading()
 
 

@@ -30,7 +30,7 @@ _LARGE_SHARE = 3 / 4
 
 # How far behind its pace a transfer may be while others wait for the room that it holds, and how
 # often that is looked at. Seconds.
-CROWDED_SECONDS = 1.0
+CROWDED_SECONDS = 0.5
 _LOOK_SECONDS = 0.1
 
 
@@ -145,14 +145,13 @@ class Room:
                 stuck.add(large)
 
     def _look(self) -> None:
-        """While anybody waits, end transfers that stand still: those that hold the most first."""
+        """While anybody waits, end what is in the way: those that hold the most first."""
         self._looking = None
         for large in (False, True):
             first = next((s for s in self._waiting if s.large_with(s.asked) == large), None)
             lacking = first.asked if first else 0
-            for share in sorted(self.paced, key=attrgetter("held"), reverse=True):
-                # A small one does not make way for a large one.
-                if lacking > 0 and share.stands_still() and (share.is_large or not large):
+            for share in sorted({*self.paced, *self._waiting}, key=lambda share: -share.held):
+                if lacking > 0 and share.makes_way(large=large):
                     lacking -= share.held
                     share.end()
         if self._waiting:
@@ -204,8 +203,10 @@ class Share:
             async with asyncio.timeout(self._patience):
                 await self._served
         except TimeoutError:
-            raise NoRoom(f"no room for {self.held + self.asked} bytes") from None
+            raise NoRoom(f"{self._wanted + size} bytes") from None
         finally:
+            # An exception in the future would keep this frame, and with it the body.
+            self.asked, self._served = 0, None
             self._room.leave(self)
             self._patience -= loop.time() - started
         self._wanted += size
@@ -254,12 +255,18 @@ class Share:
         if self._pace:
             self._pace.moved(size)
 
-    def stands_still(self) -> bool:
-        """True if the transfer under way is in the way of others."""
-        return self._pace is not None and self._pace.behind() > CROWDED_SECONDS
+    def makes_way(self, *, large: bool) -> bool:
+        """True if this body is to end when a small or a large one waits for its room."""
+        if self.asked:
+            # As large as it is to be it finds no room, and what it has is room for small ones.
+            return not large and not self.is_large and self.large_with(self.asked)
+        still = self._pace is not None and self._pace.behind() > CROWDED_SECONDS
+        return still and (self.is_large or not large)  # no small one ends for a large one
 
     def end(self) -> None:
-        """End the transfer under way. What it holds comes back when its handler has seen that."""
-        self._room.paced.discard(self)
-        if self._pace:
+        """End it. What it holds comes back when its handler has seen that."""
+        if self._served and not self._served.done():
+            self._served.set_exception(NoRoom("small ones need it"))
+        elif self._pace:
+            self._room.paced.discard(self)
             self._pace.end()
