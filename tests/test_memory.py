@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,34 @@ def test_glibc_can_be_asked() -> None:
 async def test_where_there_is_nobody_to_ask_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
     await memory.trim_for_ever()
+
+
+def machine(root: Path, groups: str, **limits: str) -> int:
+    """The limit where proc and sys say this."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(groups)
+    for name, limit in limits.items():
+        file = root / "sys/fs/cgroup" / name.replace("__", "/").replace("_max", ".max")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(limit + "\n")
+    return memory.memory_limit(root)
+
+
+def test_the_smallest_limit_of_the_groups_above_counts(tmp_path: Path) -> None:
+    limits = {"a__b__memory_max": "max", "a__memory_max": "300000000", "memory_max": "400000000"}
+    assert machine(tmp_path, "0::/a/b\n", **limits) == 300_000_000
+
+
+def test_a_container_sees_its_own_group_at_the_top(tmp_path: Path) -> None:
+    assert machine(tmp_path, "0::/../outside\n", memory_max="200000000") == 200_000_000
+
+
+def test_version_1_of_control_groups_is_read_too(tmp_path: Path) -> None:
+    groups = "4:cpu,memory:/x\n3:cpuset:/\n0::/\n"
+    assert machine(tmp_path, groups, **{"memory__x__memory.limit_in_bytes": "100000000"}) == 10**8
+
+
+def test_without_a_limit_it_is_the_machines_memory(tmp_path: Path) -> None:
+    whole = memory.memory_limit(tmp_path)
+    assert whole > 1 << 28
+    assert machine(tmp_path, "0::/\nnonsense\n", memory_max="max") == whole

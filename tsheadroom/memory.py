@@ -44,7 +44,8 @@ def _limits(root: Path) -> Iterator[int]:
         return  # not Linux
     mounts = root / "sys/fs/cgroup"
     for line in lines:
-        _, controllers, group = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
         if controllers and "memory" not in controllers.split(","):
             continue
         top = mounts / "memory" if controllers else mounts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import resource
+import time
 import zlib
 from collections.abc import Callable
 
@@ -226,3 +227,46 @@ def test_a_cut_skippable_frame_is_noticed(body: bytes) -> None:
 def test_the_number_of_skippable_frames_is_bounded() -> None:
     with pytest.raises(DecodeFailed, match="too many"):
         decode_body(skippable(b"") * (encoding.MAX_ZSTD_BLOCKS + 1), "zstd", LIMIT)
+
+
+@pytest.mark.parametrize("coding", sorted(CODINGS))
+def test_the_number_of_members_and_frames_is_bounded(coding: str) -> None:
+    one = CODINGS[coding](b"")
+    assert decode_body(one * encoding.MAX_PARTS, coding, LIMIT) == b""
+    with pytest.raises(DecodeFailed, match="too many"):
+        decode_body(one * (encoding.MAX_PARTS + 1), coding, LIMIT)
+
+
+@pytest.mark.parametrize("coding", sorted(CODINGS))
+def test_a_body_of_many_members_is_decoded_whole(coding: str) -> None:
+    """As bgzip and pzstd write it: members that are longer than what is read at once."""
+    data = b"".join(b"%d\n" % (n * n) for n in range(40_000))
+    size = len(data) // 7
+    packed = b"".join(CODINGS[coding](data[at : at + size]) for at in range(0, len(data), size))
+    assert decode_body(packed, coding, LIMIT) == data
+
+
+@pytest.mark.parametrize("coding", sorted(CODINGS))
+def test_a_step_decodes_no_more_than_its_part(coding: str) -> None:
+    packed = CODINGS[coding](bytes(8 << 20))
+    sizes = [len(piece) for piece in decoded(packed, coding, 50 << 20)]
+    assert sum(sizes) == 8 << 20
+    assert max(sizes) <= encoding.STEP_BYTES
+
+
+def test_a_gzip_stream_of_tables_without_text_takes_many_small_steps() -> None:
+    """Each step reads little, so that none takes long, and nothing comes out."""
+    compressor = zlib.compressobj(9, wbits=31)
+    empty = b"".join(compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    packed = compressor.compress(b"") + empty + b"\0\0\0\xff\xff" * 100_000 + compressor.flush()
+    pieces = list(decoded(packed, "gzip", LIMIT))
+    assert b"".join(pieces) == b""
+    assert len(pieces) >= len(packed) // (64 << 10)
+
+
+@pytest.mark.parametrize("coding", sorted(CODINGS))
+def test_what_takes_too_long_is_cut(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = iter(range(1000))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(spent)))
+    with pytest.raises(DecodeFailed, match="too long"):
+        decode_body(CODINGS[coding](bytes(8 << 20)), coding, 50 << 20)

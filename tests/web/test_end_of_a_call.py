@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from aiohttp import web
 
 from tests.turns.test_turns import Workers, conversation, shorten
@@ -21,6 +23,7 @@ from tsheadroom.turns import splice, turns
 from tsheadroom.turns.turns import Turns
 from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
+from tsheadroom.web import pace
 from tsheadroom.web.app import make_runner
 from tsheadroom.web.hook import Hook, HookOptions
 from tsheadroom.web.room import Room
@@ -205,3 +208,104 @@ async def test_a_defect_after_the_decision_is_an_allow_and_a_lost_turn(
     assert site.ended() == (1, 1, 0)
     await site.ask(conversation(2))
     assert site.count("tsheadroom_events_total", event="turn_gap") == 1
+
+
+async def test_a_body_that_stands_still_is_allowed_and_its_room_comes_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.05)
+    loop = asyncio.get_running_loop()
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(bytes(1000)) + bytes(999))
+    answer = await loop.sock_recv(sock, 1000)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(ALLOW)
+    await site.quiet()
+    assert site.count("tsheadroom_requests_by_outcome", outcome="read_error") == 1
+    assert site.room.taken == 0
+    sock.close()
+
+
+async def test_an_answer_that_nobody_reads_is_lost_and_its_room_comes_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    body = conversation(1, stop_sequences=["x" * 12_000_000])
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(body) + body)
+    await loop.sock_recv(sock, 100)
+    assert site.room.taken >= len(body)
+    [share] = site.room.paced
+    share.end()
+    await site.quiet()
+    assert site.ended() == (1, 1, 1)
+    assert site.room.taken == 0
+    sock.close()
+
+
+async def test_a_large_answer_arrives_whole(site: Site) -> None:
+    body = conversation(1, stop_sequences=["x" * 3_000_000])
+    answer = json.loads(await site.ask(body))
+    assert answer["action"] == "modify"
+    assert answer["request_body"]["stop_sequences"] == ["x" * 3_000_000]
+    await site.quiet()
+    assert site.ended() == (1, 1, 0)
+
+
+@pytest.mark.parametrize("coded", [False, True])
+async def test_a_body_without_room_is_allowed_and_counted(site: Site, *, coded: bool) -> None:
+    site.room.patience = 0.0
+    others = site.room.share()
+    assert others.try_take(site.room.large)
+    body = conversation(1, stop_sequences=["x" * 12_000_000])
+    more, sent = b"Connection: close\r\n", body
+    if coded:
+        more, sent = more + b"Content-Encoding: zstd\r\n", zstandard.compress(body)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(head(sent, more) + sent)
+    answer = await reader.read()
+    assert answer.endswith(ALLOW)
+    writer.close()
+    await site.quiet()
+    assert site.count("tsheadroom_requests_by_outcome", outcome="no_room") == 1
+    assert site.lines.getvalue().endswith("-> allow(no-room)\n")
+    assert site.room.taken == others.held
+
+
+async def test_a_body_that_waits_for_room_gets_its_answer(site: Site) -> None:
+    others = site.room.share()
+    assert others.try_take(site.room.large)
+    others.settle()
+    body = conversation(1, stop_sequences=["x" * 12_000_000])
+    asking = asyncio.create_task(site.ask(body))
+    async with asyncio.timeout(60):
+        while not site.room.waiting:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0.001)
+    others.close()
+    assert b'"modify"' in (await asking)[:100]
+
+
+async def test_a_decision_that_goes_on_keeps_its_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller has left, and the body is still in memory."""
+    loop = asyncio.get_running_loop()
+    replies: list[asyncio.Future[Reply]] = []
+
+    def submit(job: Job) -> asyncio.Future[Reply]:
+        replies.append(loop.create_future())
+        return replies[-1]
+
+    monkeypatch.setattr(site.workers, "submit", submit)
+    body = conversation(1)
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(body) + body)
+    async with asyncio.timeout(60):
+        while not replies:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+    sock.close()
+    await site.quiet()
+    assert site.room.taken >= len(body)
+    replies[0].set_result(Reply(slot=3))
+    await site.turns.close()
+    assert site.room.taken == 0

@@ -15,7 +15,7 @@ from tsheadroom.offload import offload_decoding
 from tsheadroom.telemetry.record import Outcome
 from tsheadroom.web import codings
 from tsheadroom.web.pace import TooSlow
-from tsheadroom.web.room import COST, MAX_BODY, NoRoom, Share
+from tsheadroom.web.room import COST, MAX_BODY, BodyShare, NoRoom
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Received:
     unread: bool = False  # True if the rest of the body is still on its way
 
 
-async def receive(request: web.Request, share: Share) -> Received:
+async def receive(request: web.Request, share: BodyShare) -> Received:
     """Read and decode a request's body: at most MAX_BODY bytes, before and after decoding.
 
     All that it takes is taken from `share`, as the body grows.
@@ -73,7 +73,7 @@ async def receive(request: web.Request, share: Share) -> Received:
     return got
 
 
-async def _read(request: web.Request, share: Share, got: Received) -> bytes:
+async def _read(request: web.Request, share: BodyShare, got: Received) -> bytes:
     """The body as it came."""
     started = time.perf_counter()
     body = io.BytesIO()  # grows in place, and gives its bytes away without a copy
@@ -95,7 +95,7 @@ async def _read(request: web.Request, share: Share, got: Received) -> bytes:
     return body.getvalue()
 
 
-async def _take(request: web.Request, share: Share, size: int) -> None:
+async def _take(request: web.Request, share: BodyShare, size: int) -> None:
     """Take room for what was read. What comes until it is there stays with the kernel."""
     if share.try_take(size):
         return
@@ -109,7 +109,7 @@ async def _take(request: web.Request, share: Share, size: int) -> None:
             request.protocol.resume_reading()
 
 
-async def _decode(wire: bytes, coding: str, share: Share) -> bytes:
+async def _decode(wire: bytes, coding: str, share: BodyShare) -> bytes:
     steps = codings.decoded(wire, coding, MAX_BODY)
     body = io.BytesIO()
     size = _GROWTH * len(wire)

@@ -24,7 +24,7 @@ from tsheadroom.web import codings
 from tsheadroom.web.answers import PIECE_BYTES, LargeAnswer, allow, offer, other_method
 from tsheadroom.web.body import Received, receive
 from tsheadroom.web.pace import TooSlow
-from tsheadroom.web.room import Room, Share
+from tsheadroom.web.room import BodyShare, Room
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -55,7 +55,7 @@ class _Call:
     """One call from its first to its last byte. Times are seconds of time.perf_counter()."""
 
     started: float
-    share: Share
+    share: BodyShare
     received: Received = field(default_factory=Received)
     turn: OpenTurn | None = None
     failed: bool = False  # an error of ours: the answer was `allow`, whatever the turn had decided

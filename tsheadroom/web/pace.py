@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class TooSlow(TsheadroomError):
-    """The other end fell behind the pace, or made way for others too late."""
+    """The other end did not keep the pace."""
 
 
 class Pace:
@@ -27,12 +27,9 @@ class Pace:
     at first may not stand still for long afterwards.
     """
 
-    def __init__(self, speed: float = BYTES_A_SECOND, patience: float = PATIENCE_SECONDS) -> None:
-        """`speed` is in bytes a second, `patience` in seconds."""
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._speed = speed
-        self._patience = patience
-        self._until = self._loop.time() + patience
+        self._until = self._loop.time() + PATIENCE_SECONDS
         self._clock = asyncio.timeout_at(self._until)
         self._ended = False
 
@@ -50,12 +47,12 @@ class Pace:
         try:
             await self._clock.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise TooSlow("it did not keep the pace") from None
+            raise TooSlow("the other end did not keep the pace") from None
 
     def moved(self, size: int) -> None:
         """Note that `size` bytes have come or gone."""
-        ahead = self._loop.time() + self._patience
-        self._set(min(ahead, self._until + size / self._speed))
+        ahead = self._loop.time() + PATIENCE_SECONDS
+        self._set(min(ahead, self._until + size / BYTES_A_SECOND))
 
     def stop(self) -> None:
         """Stop the clock, until go(): it is we who keep the other end waiting."""
@@ -63,11 +60,11 @@ class Pace:
 
     def go(self) -> None:
         """Begin anew."""
-        self._set(self._loop.time() + self._patience)
+        self._set(self._loop.time() + PATIENCE_SECONDS)
 
     def behind(self) -> float:
         """By how many seconds the transfer is behind its pace."""
-        return self._loop.time() + self._patience - self._until
+        return self._loop.time() + PATIENCE_SECONDS - self._until
 
     def end(self) -> None:
         """End the transfer."""

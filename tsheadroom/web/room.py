@@ -57,9 +57,14 @@ class Room:
         self.most = min((1 + COST) * MAX_BODY, self.large)
         self._taken_by_large = 0
         self._ages = count()
-        self._growing: dict[bool, list[Share]] = {False: [], True: []}  # by is_large, oldest first
-        self._waiting: list[Share] = []  # oldest first, large ones before those that become large
-        self.paced: set[Share] = set()  # those that are read or written now
+        self._growing: dict[bool, list[BodyShare]] = {
+            False: [],
+            True: [],
+        }  # by is_large, oldest first
+        self._waiting: list[
+            BodyShare
+        ] = []  # oldest first, large ones before those that become large
+        self.paced: set[BodyShare] = set()  # those that are read or written now
         self._looking: asyncio.TimerHandle | None = None
 
     @property
@@ -67,13 +72,13 @@ class Room:
         """The number of bodies that wait for room."""
         return len(self._waiting)
 
-    def share(self) -> Share:
+    def share(self) -> BodyShare:
         """A new body's share. Nothing is in it yet."""
-        share = Share(self, next(self._ages))
+        share = BodyShare(self, next(self._ages))
         self._growing[False].append(share)
         return share
 
-    def add(self, share: Share, more: int) -> bool:
+    def add(self, share: BodyShare, more: int) -> bool:
         """Give `more` bytes to the share, unless there is no room or an older one waits for it."""
         large = share.large_with(more)
         older = (other for other in self._waiting if other.order < share.order)
@@ -81,7 +86,7 @@ class Room:
             return False
         return self._add(share, more)
 
-    def _add(self, share: Share, more: int) -> bool:
+    def _add(self, share: BodyShare, more: int) -> bool:
         large = share.large_with(more)
         if self.taken + more + self._claim_before(share, large, of_large=False) > self.limit:
             return False
@@ -99,14 +104,15 @@ class Room:
         share.held += more
         return True
 
-    def _claim_before(self, share: Share, large: bool, *, of_large: bool) -> int:
+    def _claim_before(self, share: BodyShare, large: bool, *, of_large: bool) -> int:
         """What the oldest small or large body may still need, if the share must leave that free."""
-        oldest = next((other for other in self._growing[of_large][:2] if other is not share), None)
+        others = (other for other in self._growing[of_large] if other is not share)
+        oldest = next((other for other in others if not other.outgrows_small()), None)
         if oldest is None or (share.is_large == large == of_large and share.order < oldest.order):
             return 0
         return max(0, (self.most if of_large else self.small) - oldest.held)
 
-    def remove(self, share: Share, less: int) -> None:
+    def remove(self, share: BodyShare, less: int) -> None:
         """Take `less` bytes back from the share."""
         share.held -= less
         self.taken -= less
@@ -114,18 +120,18 @@ class Room:
             self._taken_by_large -= less
         self._serve()
 
-    def grown(self, share: Share) -> None:
+    def grown(self, share: BodyShare) -> None:
         """Note that the share asks for no more."""
         self._growing[share.is_large].remove(share)
         self._serve()
 
-    def await_room(self, share: Share) -> None:
+    def await_room(self, share: BodyShare) -> None:
         """Put the share among those that wait."""
         insort(self._waiting, share, key=attrgetter("order"))
         if self._looking is None:
             self._look()
 
-    def leave(self, share: Share) -> None:
+    def leave(self, share: BodyShare) -> None:
         """Take the share out of those that wait, if it is still among them."""
         if share in self._waiting:
             self._waiting.remove(share)
@@ -158,7 +164,7 @@ class Room:
             self._looking = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
 
-class Share:
+class BodyShare:
     """One body's part of the room. Whoever asked for it must close() it."""
 
     def __init__(self, room: Room, age: int) -> None:
@@ -176,6 +182,10 @@ class Share:
     def large_with(self, more: int) -> bool:
         """True if the body is large once it has `more` bytes. It stays so."""
         return self.is_large or self.held + more > self._room.small
+
+    def outgrows_small(self) -> bool:
+        """True if the body is still small and waits to become large."""
+        return not self.is_large and self.large_with(self.asked)
 
     def become_large(self, age: int) -> None:
         """Be the youngest of the large ones."""
@@ -258,8 +268,8 @@ class Share:
     def makes_way(self, *, large: bool) -> bool:
         """True if this body is to end when a small or a large one waits for its room."""
         if self.asked:
-            # As large as it is to be it finds no room, and what it has is room for small ones.
-            return not large and not self.is_large and self.large_with(self.asked)
+            # There is no room for it as large as it is to be, and it holds room for small ones.
+            return not large and self.held > 0 and self.outgrows_small()
         still = self._pace is not None and self._pace.behind() > CROWDED_SECONDS
         return still and (self.is_large or not large)  # no small one ends for a large one
 
