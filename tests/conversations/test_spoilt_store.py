@@ -95,6 +95,11 @@ def header(at: int, value: bytes) -> Callable[[Path], None]:
     return write
 
 
+def replaced(path: Path) -> None:
+    path.unlink()
+    written("CREATE TABLE a (b)")(path)
+
+
 SPOILT: dict[str, Callable[[Path], object]] = {
     "random pages": random_pages,
     "empty": lambda path: path.write_bytes(b""),
@@ -105,7 +110,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a format of the future": header(18, b"\x07\x07"),
     "another schema format": header(44, b"\xff\xff\xff\xff"),
     "another encoding": header(56, b"\x00\x00\x00\x02"),
-    "another database": lambda path: (path.unlink(), written("CREATE TABLE a (b)")(path)),
+    "another database": replaced,
     "a newer schema": written("PRAGMA user_version = 2"),
     "a missing index": written("DROP INDEX turn_parent"),
     "a missing column": written("ALTER TABLE turn DROP COLUMN delivered"),

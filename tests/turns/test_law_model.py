@@ -63,7 +63,7 @@ class Model:
         self.ids = count()
         self.signature = "s"
         self.talks: list[Talk] = [("U0",)] * AGENTS
-        # Agents since whose turn this happened. After both the daemon may not find the request: what
+        # Agents since whose turn this happened. After both the daemon may not find it: what
         # is on disk of a conversation begins with a whole request.
         self.edited: set[int] = set()
         self.memory_lost: set[int] = set()

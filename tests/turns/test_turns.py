@@ -27,6 +27,7 @@ from tsheadroom.turns.turns import AT_ONCE, Turns
 from tsheadroom.workers import EditMessage as Edit
 from tsheadroom.workers import FormMessage as Form
 from tsheadroom.workers import (
+    Guilt,
     Job,
     NoWorker,
     PoolBusy,
@@ -153,7 +154,6 @@ async def test_forms_are_made_once_and_replayed() -> None:
     [
         NoWorker("x"),
         PoolBusy("x"),
-        WorkerFailed("x", slot=0, error_type="crash", killed=True),
         WorkerFailed("x", slot=0, error_type="ValueError", killed=False),
     ],
     ids=lambda error: f"{type(error).__name__} {getattr(error, 'error_type', '')}",
@@ -167,6 +167,36 @@ async def test_what_a_failing_worker_did_not_shorten_is_left_alone_for_good(
     assert desk.figures.outcome is Outcome.MODIFY
     assert await desk(2) == ["short", "as it was"]
     assert await desk(3) == ["short", "as it was", "short"]
+
+
+def crash(item: int | None, guilt: Guilt) -> WorkerFailed:
+    return WorkerFailed("x", slot=0, error_type="crash", killed=True, item=item, guilt=guilt)
+
+
+async def test_when_a_worker_dies_another_is_asked_about_all_but_the_item_to_blame() -> None:
+    desk = Desk(lambda _: crash(2, Guilt.CONVICTED), shorten)
+    assert await desk(1) == ["as it was"]
+    died, asked = (json.loads(job.payload) for job in desk.workers.jobs)
+    assert [m["context"] for m in died["messages"]] == [True, True, False]
+    assert [m["context"] for m in asked["messages"]] == [True, True, True]
+    assert await desk(2) == ["as it was", "short"]
+
+
+@pytest.mark.parametrize("item", [2, None])
+async def test_an_item_that_is_not_to_blame_is_asked_about_again(item: int | None) -> None:
+    desk = Desk(shorten, lambda _: crash(item, Guilt.SUSPECT), shorten)
+    assert await desk(1) == ["short"]
+    assert await desk(2) == ["short", "short"]
+    _, died, again = (json.loads(job.payload) for job in desk.workers.jobs)
+    assert (died["base"], again["base"], again["frozen"]) == (3, 0, 4)
+
+
+async def test_a_turn_costs_three_workers_at_most() -> None:
+    desk = Desk(lambda _: crash(None, Guilt.NONE), shorten)
+    assert await desk(1) == ["short"]
+    desk = Desk(*[lambda _: crash(None, Guilt.NONE)] * 3, shorten)
+    assert await desk(1) == ["as it was"]
+    assert len(desk.workers.jobs) == 3
 
 
 async def test_a_failure_with_nothing_known_is_an_error() -> None:
@@ -197,9 +227,9 @@ async def test_an_item_that_killed_a_worker_is_never_sent_for_processing_again()
     desk = Desk(lambda _: None, shorten, deadline=0.01)
     await desk(1)
     desk.within(60.0)
-    died = desk.workers.jobs[0].on_failure
-    assert died
-    died()  # long after its caller was answered
+    (job,) = desk.workers.jobs
+    assert job.blame
+    job.blame([job.digests[2]])  # long after its caller was answered
     other = conversation(1, stop_sequences=[]).replace(b'"go"', b'"another conversation"')
     answer, _ = await answered(desk.turns, other)
     assert texts(answer, 1) == ["as it was"]

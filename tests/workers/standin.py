@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tsheadroom.child.watch import OverBudgetError, Watch
 
 
 class OfflineEgressBlocked(BaseException):
@@ -18,6 +22,7 @@ class OfflineEgressBlocked(BaseException):
 class Result:
     forms: list[dict[str, Any]]
     notes: dict[str, Any] = field(default_factory=dict)
+    convicted: list[int] = field(default_factory=list)
 
 
 class Conversation:
@@ -37,17 +42,31 @@ class Conversation:
     def context(self, item: dict[str, Any]) -> None:
         self.items.append(item)
 
-    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Result:
-        misbehave(model)
-        self.items += items
-        forms = []
+    def compress(
+        self,
+        items: list[dict[str, Any]],
+        model: str,
+        config: dict[str, Any],
+        watch: Watch | None = None,
+    ) -> Result:
+        watch = watch or Watch()
+        forms, convicted = [], []
+        first = self.length
         for index, item in enumerate(items):
+            if item["context"]:
+                continue
+            try:
+                watch.item(first + index, lambda: misbehave(model))
+            except OverBudgetError:
+                convicted.append(index)
+                continue
             for part in item["parts"]:
-                if not item["context"] and part["text"] != part["text"].upper():
+                if part["text"] != part["text"].upper():
                     edit = {"slot": part["slot"], "text": part["text"].upper()}
                     forms.append({"item": index, "edits": [edit]})
+        self.items += items
         notes = {"length": self.length, "pid": os.getpid(), "home": os.environ.get("SECRET", "")}
-        return Result(forms, notes)
+        return Result(forms, notes, convicted)
 
 
 def misbehave(model: str) -> None:
@@ -70,6 +89,12 @@ def misbehave(model: str) -> None:
             hoard.append(bytearray(16 * 1024 * 1024))
     elif model == "grow":
         KEPT.append(b"x" * (150 * 1024 * 1024))
+    elif model == "native":  # no signal's handler is run before it returns
+        sum(itertools.repeat(0))
+    elif model == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif model == "wear":
+        KEPT.append(WORN)
     elif model == "raise":
         raise ValueError("what it says")
     elif model == "deep":
@@ -82,6 +107,7 @@ def misbehave(model: str) -> None:
         sys.stdin.read()
 
 
+WORN = b"worn"
 KEPT: list[bytes] = []
 
 
@@ -95,6 +121,10 @@ class Compressor:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
+
+    @property
+    def worn(self) -> bool:
+        return WORN in KEPT
 
     def warm_up(self) -> None:
         if self.options.get("hang"):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.workers.support import PATIENCE, MakePool, children, job, started, until
 from tsheadroom.workers import (
+    Guilt,
     NoWorker,
     Pool,
     PoolBusy,
@@ -25,6 +27,8 @@ from tsheadroom.workers import launch as launch_module
 from tsheadroom.workers import pool as pool_module
 from tsheadroom.workers import slot as slot_module
 from tsheadroom.workers.launch import backoff
+
+DIGESTS = (b"first", b"second", b"third")
 
 
 async def test_a_call_is_answered(make_pool: MakePool) -> None:
@@ -376,8 +380,8 @@ def test_backoff_doubles_up_to_its_limit() -> None:
 
 async def test_a_shutdown_says_nothing_against_the_items_of_a_call(make_pool: MakePool) -> None:
     pool = await started(make_pool())
-    blamed: list[str] = []
-    hanging = replace(job("a", model="hang"), on_failure=lambda: blamed.append("a"))
+    blamed: list[Sequence[bytes]] = []
+    hanging = replace(job("a", model="hang"), digests=DIGESTS, blame=blamed.append)
     answer = pool.submit(hanging)
     await until(lambda: pool.stats.busy == 1)
     await pool.close(grace=0.0)
@@ -386,10 +390,60 @@ async def test_a_shutdown_says_nothing_against_the_items_of_a_call(make_pool: Ma
         await answer
 
 
-async def test_a_crash_says_something_against_them(make_pool: MakePool) -> None:
+async def test_a_crash_convicts_the_item_that_the_child_was_at(make_pool: MakePool) -> None:
     pool = await started(make_pool())
-    blamed: list[str] = []
-    with pytest.raises(WorkerFailed):
-        await pool.submit(replace(job("a", model="crash"), on_failure=lambda: blamed.append("a")))
-    assert blamed == ["a"]
+    blamed: list[Sequence[bytes]] = []
+    call = job("old", "b", "c", model="crash", frozen=1)
+    with pytest.raises(WorkerFailed) as caught:
+        await pool.submit(replace(call, digests=DIGESTS, blame=blamed.append))
+    assert (caught.value.item, caught.value.guilt) == (1, Guilt.CONVICTED)
+    assert blamed == [[DIGESTS[1]]]
     await until(lambda: pool.stats.warm == 1)
+
+
+async def test_an_item_over_budget_is_convicted_and_the_worker_stays(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    pids, blamed = pool.pids, list[Sequence[bytes]]()
+    reply = await pool.submit(
+        replace(job("a", "b", model="spin"), digests=DIGESTS, blame=blamed.append)
+    )
+    assert (reply.forms, reply.convicted) == ([], [0, 1])
+    assert blamed == [[DIGESTS[0], DIGESTS[1]]]
+    assert pool.pids == pids
+
+
+async def test_native_code_that_does_not_end_ends_the_worker(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    blamed: list[Sequence[bytes]] = []
+    with pytest.raises(WorkerFailed, match="SIGVTALRM"):
+        await pool.submit(replace(job("a", model="native"), digests=DIGESTS, blame=blamed.append))
+    assert blamed == [[DIGESTS[0]]]
+
+
+async def test_a_call_without_cpu_time_convicts_nothing_at_the_cap(make_pool: MakePool) -> None:
+    pool = await started(make_pool(max_compress=0.3))
+    blamed: list[Sequence[bytes]] = []
+    with pytest.raises(WorkerFailed) as caught:
+        await pool.submit(replace(job("a", model="hang"), digests=DIGESTS, blame=blamed.append))
+    assert (caught.value.error_type, caught.value.item) == ("cap", 0)
+    assert blamed == []
+
+
+async def test_the_third_kill_from_outside_convicts(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    blamed: list[Sequence[bytes]] = []
+    for _ in range(3):
+        assert blamed == []
+        await until(lambda: pool.ready)
+        call = replace(job("a", model="killed"), digests=DIGESTS, blame=blamed.append)
+        with pytest.raises(WorkerFailed, match="SIGKILL"):
+            await pool.submit(call)
+    assert blamed == [[DIGESTS[0]]]
+
+
+async def test_a_worn_worker_is_replaced_after_its_answer(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    pid = pool.pids[-1]
+    assert (await pool.submit(job("a", model="wear"))).forms
+    assert (await pool.submit(job("a"))).forms
+    assert pool.pids[-1] != pid

@@ -72,7 +72,7 @@ async def test_a_job_without_a_setting_is_refused_and_the_child_stays(make_pool:
     del payload["config"]["gutter"], payload["config"]["lossy"]
     with pytest.raises(WorkerFailed, match=r"bad_request at .*settings\.py:\d+$") as caught:
         await pool.submit(Job("a", json.dumps(payload).encode()))
-    assert (caught.value.error_type, caught.value.blames_items) == ("bad_request", False)
+    assert (caught.value.error_type, caught.value.killed) == ("bad_request", False)
     payload["config"] = {**job_config(), "of_another_part": 7}
     assert (await pool.submit(Job("a", json.dumps(payload).encode()))).forms
     assert pool.pids == before

@@ -58,8 +58,10 @@ class Child:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout
-        line: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return line
+        while True:
+            line: dict[str, Any] = json.loads(self._process.stdout.readline())
+            if "at" not in line:  # progress
+                return line
 
     def output(self, text: str, asked: str = "go on", **config: Any) -> str:
         """What becomes of a command's output."""

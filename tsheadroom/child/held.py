@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tsheadroom.child.protocol import UnknownBaseError, chain, form_token
+from tsheadroom.child.protocol import OutOfTimeError, UnknownBaseError, chain, form_token
+from tsheadroom.child.watch import Watch
 
 HELD_BYTES = 16 * 1024 * 1024
 """Of all conversations together: twenty sessions of 200 KB (0.8 MB each, measured). One that is not
@@ -24,11 +26,12 @@ class ResultProtocol(Protocol):
     """What came of the new items of one request.
 
     Each form is a dict as `protocol.py` has it, but its `item` counts from the first item given.
-    `notes` counts events by name.
+    `notes` counts events by name. `convicted` are items, counted likewise, that took too much.
     """
 
     forms: list[dict[str, Any]]
     notes: dict[str, Any]
+    convicted: list[int]
 
 
 class ConversationProtocol(Protocol):
@@ -46,9 +49,16 @@ class ConversationProtocol(Protocol):
         """Take in an item that is forwarded as it stands here."""
 
     def compress(
-        self, items: list[dict[str, Any]], model: str, config: dict[str, Any]
+        self,
+        items: list[dict[str, Any]],
+        model: str,
+        config: dict[str, Any],
+        watch: Watch | None = None,
     ) -> ResultProtocol:
-        """Decide the forms of new items, and hold the items as forwarded with these forms."""
+        """Decide the forms of new items, and hold the items as forwarded with these forms.
+
+        `watch` is asked before each of them, and limits its time.
+        """
 
 
 class CompressorProtocol(Protocol):
@@ -56,6 +66,10 @@ class CompressorProtocol(Protocol):
 
     headroom_version: str
     lacks: str
+
+    @property
+    def worn(self) -> bool:
+        """True if this process should be replaced before its next call."""
 
     def warm_up(self) -> None:
         """Pay what the first call costs."""
@@ -84,25 +98,31 @@ class _Held:
 class HeldConversations:
     """All that this child holds, at most `limit` bytes; the least recently used go first."""
 
-    def __init__(self, compressor: CompressorProtocol, limit: int = HELD_BYTES) -> None:
+    def __init__(
+        self, compressor: CompressorProtocol, limit: int = HELD_BYTES, watch: Watch | None = None
+    ) -> None:
         self._compressor = compressor
+        self._watch = watch or Watch()
         self._limit = limit
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._size = 0
 
-    def turn(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def turn(self, payload: dict[str, Any], within: float = math.inf) -> dict[str, Any]:
         """One request's payload to its result, both as `protocol.py` has them.
 
-        Raises UnknownBaseError where the request builds on something else than what is held here.
+        The caller waits for `within` seconds.
+        Raises UnknownBaseError where the request builds on something else than what is held here,
+        OutOfTimeError where there is no time to take in what was forwarded before.
         Any error forgets the conversation: nobody knows how much of the turn it has taken in.
         """
+        self._watch.begin_call(within)
         key: str = payload["conversation"]
         held = self._forget(key)  # comes back below, when all went well
         held, items = self._resume(held, payload)
         first = held.conversation.length
         started = time.perf_counter()
         result = held.conversation.compress(
-            items, payload.get("model") or "", payload.get("config") or {}
+            items, payload.get("model") or "", payload.get("config") or {}, self._watch
         )
         elapsed = (time.perf_counter() - started) * 1000
         held.extend(items, result.forms)
@@ -112,6 +132,8 @@ class HeldConversations:
             "model_limit": MODEL_LIMIT,
             "elapsed_ms": round(elapsed, 3),
             "notes": result.notes,
+            "convicted": [first + item for item in result.convicted],
+            "worn": self._compressor.worn,
         }
 
     def _resume(
@@ -127,6 +149,8 @@ class HeldConversations:
             conversation = self._compressor.conversation()
             for item in messages[:frozen]:
                 conversation.context(item)
+                if self._watch.late:
+                    raise OutOfTimeError("what was forwarded before is too much")
             return _Held(conversation, prefix), messages[frozen:]
         if held is None:
             raise UnknownBaseError("not held here")

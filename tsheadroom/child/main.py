@@ -10,7 +10,9 @@ import gc
 import importlib.util
 import json
 import logging
+import math
 import os
+import re
 import sys
 import traceback
 import types
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
     from tsheadroom.child.held import CompressorProtocol, HeldConversations
     from tsheadroom.child.system import OwnMemory
 
+PARSE_DEPTH = 3_000
+"""Levels of a request's JSON. The daemon parses no more than a thousand, but an item's own stand
+inside of others. Each takes some hundred bytes of the C stack, which has megabytes."""
+
 READ_BUFFER = 256 * 1024
 """A request of 20 MB is then eighty reads; a usual one is one."""
+
+MAX_DIGITS = 400
+"""Of a number that stays exact; a longer one is infinite for all that programs do with it."""
 
 ERROR_CHARS = 300
 """Of the reason why the compression cannot be loaded, which goes into the daemon's log."""
@@ -33,6 +42,7 @@ FRAMES = 4
 EXIT_NO_HEADROOM = 3
 """Exit code when the compression cannot be loaded; the reason is the last line of stderr."""
 
+_REQUEST_NUMBER = re.compile(rb'\{"id":(\d{1,18}),')
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 
@@ -94,9 +104,16 @@ def serve(compressor: CompressorProtocol, reading: int, writing: int, confined: 
     """Answer requests, one line each, until stdin ends."""
     from tsheadroom.child import system
     from tsheadroom.child.held import HeldConversations
+    from tsheadroom.child.watch import Watch
 
     memory = system.OwnMemory()
-    held = HeldConversations(compressor)
+
+    def tell(number: int, cpu: float) -> None:
+        write_all(writing, b'{"at":%d,"cpu":%.3f}\n' % (number, cpu))
+
+    watch = Watch()
+    watch.start(tell)
+    held = HeldConversations(compressor, watch=watch)
     cold = True
     write_all(writing, ready_line(compressor, confined))
     with open(reading, "rb", buffering=READ_BUFFER) as requests:
@@ -107,11 +124,11 @@ def serve(compressor: CompressorProtocol, reading: int, writing: int, confined: 
 
 def answer(held: HeldConversations, line: bytes, cold: bool, memory: OwnMemory) -> bytes:
     """The reply line to one request line, whatever happens inside."""
-    number = -1
+    found = _REQUEST_NUMBER.match(line)
+    number = int(found[1]) if found else -1
     try:
-        request = json.loads(line)
-        number = request["id"]
-        result = held.turn(request["payload"])
+        request = parse(line)
+        result = held.turn(request["payload"], request.get("within", math.inf))
         result["cold_first_call"] = cold
         result["rss"] = memory.resident()
         reply = {"id": number, "ok": True, "result": result}
@@ -121,6 +138,34 @@ def answer(held: HeldConversations, line: bytes, cold: bool, memory: OwnMemory) 
     except BaseException as error:
         # Headroom's OfflineEgressBlocked is a BaseException. The daemon logs what it is told.
         return _failure(number, error)
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """A request line. Raises BadRequestError if it is none.
+
+    Items may be nested as deep as the daemon can read them, and hold numbers of any length.
+    """
+    from tsheadroom.child.protocol import BadRequestError
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(PARSE_DEPTH)
+    try:
+        try:
+            request = json.loads(line)
+        except ValueError:
+            # Above 4300 digits Python makes no integer, which is well: it takes quadratic time.
+            request = json.loads(line, parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"not a request: {type(error).__name__}") from error
+    finally:
+        sys.setrecursionlimit(limit)
+    if not isinstance(request, dict):
+        raise BadRequestError("not a request")
+    return request
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def _failure(number: int, error: BaseException) -> bytes:

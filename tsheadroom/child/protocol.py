@@ -4,8 +4,9 @@ Only the standard library: a child may run in an interpreter that has Headroom a
 
 First line of a child:  {"ready": true, "headroom_version": "0.42.0", "lacks": "",
                          "confined": ["undumpable", "seccomp", "landlock"]}
-Request, one line:      {"id": 7, "payload": {"conversation", "base", "prefix", "frozen",
-                         "messages", "model", "config"}}
+Request, one line:      {"id": 7, "within": 3.9, "payload": {"conversation", "base", "prefix",
+                         "frozen", "messages", "model", "config"}}
+Progress, a line each:  {"at": 12, "cpu": 7.25}
 Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}
                         {"id": 7, "ok": false, "error": "...", "error_type": "..."}
 
@@ -15,6 +16,10 @@ after them); the rest is new. `config` has a value for every setting that concer
 
 A form is {"item", "edits", "tokens_saved"}; `item` counts from the conversation's first. An edit is
 {"slot", "text", "pointers", "transforms", "lossy"}: the new text of one place in the item.
+A caller waits for `within` seconds; what would take longer is left alone. Before each item that is
+decided its number is written, with the CPU time of the process in seconds: if the child does not
+survive the item, that one is to blame. `convicted` in a result numbers items that took more time or
+memory than one may; `worn` says that this child should be replaced before its next call.
 If the daemon does not take a form, its chain is another one than the child's; the next request
 then names a prefix that the child does not hold, and the conversation is sent as a whole.
 """
@@ -29,6 +34,9 @@ from typing import Any
 UNKNOWN_BASE = "unknown_base"
 """error_type of a child that does not hold exactly the prefix that the request builds on."""
 
+OUT_OF_TIME = "out_of_time"
+"""error_type of a child that has not even taken in what was forwarded before in the time given."""
+
 BAD_REQUEST = "bad_request"
 """error_type of a request that the child could not make sense of; the child itself is fine."""
 
@@ -37,6 +45,12 @@ class UnknownBaseError(Exception):
     """This child does not hold exactly the prefix that the request builds on."""
 
     error_type = UNKNOWN_BASE
+
+
+class OutOfTimeError(Exception):
+    """The caller will have gone before all that was forwarded earlier is taken in."""
+
+    error_type = OUT_OF_TIME
 
 
 class BadRequestError(Exception):

@@ -43,8 +43,17 @@ class Event(StrEnum):
     WORKER_BUSY = "worker_PoolBusy"
     WORKER_CLOSED = "worker_PoolClosed"
     WORKER_FAILED = "worker_WorkerFailed"
+    # It did not survive a call, and another one was asked about what was left.
+    WORKER_DIED = "worker_died"
     WORKER_LATE = "worker_TimeoutError"
     WORKER_LOST_ITS_BASE = "worker_UnknownBase"
+
+    # What went wrong with an item. It is left alone; the first three are not tried again.
+    ITEM_OVER_BUDGET = "item_over_budget"
+    ITEM_OUT_OF_MEMORY = "item_out_of_memory"
+    ITEM_KILLED_WORKER = "item_killed_worker"
+    ITEM_FAILED = "item_failed"
+    ITEM_WITHOUT_TIME = "item_without_time"
 
     # What became of forms.
     FORMS_REFUSED = "forms_refused"

@@ -15,6 +15,7 @@ from tsheadroom.offload import offload
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.question import Question
 from tsheadroom.workers import (
+    Guilt,
     Job,
     NoWorker,
     PoolBusy,
@@ -27,6 +28,8 @@ from tsheadroom.workers import (
 
 log = logging.getLogger(__name__)
 
+# How often what is left is asked again when a worker died over an item of a turn.
+_AGAIN = 2
 # To parse items and encode them for a worker takes eight times as long as to split their bytes.
 _PARSE_COST = 8
 
@@ -83,13 +86,22 @@ async def ask(
     """Ask workers for forms, and take those that may be forwarded.
 
     `until` is the deadline by the event loop's clock. Items without a reply by then are left alone
-    for good, because what goes out now is what the provider will know. If a worker breaks over
-    items, `blame` is called with their digests, even if the caller was answered long before.
+    for good, because what goes out now is what the provider will know. If items take a worker too
+    much, `blame` is called with their digests, even if the caller was answered long before.
     """
     asked = Asked(forms=question.taken)
+    again = _AGAIN
     try:
         for stop in question.stops():
-            reply = await _reply(workers, turn, question, stop, until, blame, asked)
+            while True:
+                try:
+                    reply = await _reply(workers, turn, question, stop, until, blame, asked)
+                    break
+                except WorkerFailed as failure:
+                    if not failure.killed or not again:
+                        raise
+                    again -= 1
+                    _go_on_without(failure, turn, question, asked)
             asked.add(reply)
             question.accept(reply)
     except (WorkerError, TimeoutError) as error:
@@ -100,6 +112,16 @@ async def ask(
     if question.refused:
         asked.events[Event.FORMS_REFUSED] = question.refused
     return asked
+
+
+def _go_on_without(failure: WorkerFailed, turn: Turn, question: Question, asked: Asked) -> None:
+    """Prepare to ask another worker, which holds nothing, and not about what the last died of."""
+    turn.held, turn.held_prefix = 0, b""
+    asked.events[Event.WORKER_DIED] += 1
+    if failure.item is not None and failure.guilt is Guilt.CONVICTED:
+        question.leave_alone(failure.item)
+        asked.events[Event.ITEM_KILLED_WORKER] += 1
+    log.warning("asking again about the other items err=%s", failure)
 
 
 async def _reply(
@@ -117,12 +139,13 @@ async def _reply(
     """
 
     async def send(payload: bytes) -> Reply:
-        digests = [turn.request.digests[index] for index in question.candidates]
         job = Job(
             key=turn.name,
             payload=payload,
             context_bytes=question.context_bytes(),
-            on_failure=lambda: blame(digests),
+            until=until,
+            digests=turn.request.digests,
+            blame=blame,
         )
         now = asyncio.get_running_loop().time
         started = now()

@@ -74,6 +74,11 @@ class Question:
         self._sent = (frozen, stop, prefix)
         return self._payload(0, stop, prefix, frozen)
 
+    def leave_alone(self, index: int) -> None:
+        """Ask no worker about this item: it goes out as the client sent it."""
+        self._undecided -= {index}
+        self.candidates = [candidate for candidate in self.candidates if candidate != index]
+
     def context_bytes(self) -> int:
         """How many bytes another worker would have to be sent before it could take this turn."""
         call = self._items.call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import (
+    Guilt,
     NoWorker,
     PoolBusy,
     PoolClosed,
@@ -18,6 +19,7 @@ from .queues import Job
 __all__ = [
     "EditMessage",
     "FormMessage",
+    "Guilt",
     "Job",
     "NoWorker",
     "PointerMessage",

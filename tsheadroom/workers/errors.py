@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tsheadroom.child.protocol import BAD_REQUEST
+from enum import Enum
+
 from tsheadroom.errors import TsheadroomError
 
 SHUTDOWN = "shutdown"
@@ -33,21 +34,40 @@ class SpawnFailed(WorkerError):
     """A worker did not come up; the slot tries again after a while."""
 
 
+class Guilt(Enum):
+    """What the end of a worker says against the item that it was at."""
+
+    NONE = "none"
+    """Nothing: the daemon or the machine was to blame, or nobody knows."""
+
+    SUSPECT = "suspect"
+    """It was killed from outside: by an operator, or by a kernel that is out of memory."""
+
+    CONVICTED = "convicted"
+    """It died of itself, or had used up what CPU time an item may have."""
+
+
 class WorkerFailed(WorkerError):
     """The worker broke during this call, or answered with an error.
 
-    `killed` says that the child died of the call or hit the hard cap: what was sent then
-    should not be sent again. `error_type` names the child's exception, or crash, cap, protocol,
-    or shutdown.
+    `killed` says that the child did not survive the call. `error_type` names the child's exception,
+    or crash, cap, protocol, or shutdown. `item` is the number of the item that the child was at,
+    None if it was at none, and `guilt` what the failure says against it.
     """
 
-    def __init__(self, message: str, *, slot: int, error_type: str, killed: bool) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        slot: int,
+        error_type: str,
+        killed: bool,
+        item: int | None = None,
+        guilt: Guilt = Guilt.NONE,
+    ) -> None:
         super().__init__(message)
         self.slot = slot
         self.error_type = error_type
         self.killed = killed
-
-    @property
-    def blames_items(self) -> bool:
-        """True if what was sent may be the cause; a shutdown says nothing against it."""
-        return self.error_type not in (SHUTDOWN, BAD_REQUEST)
+        self.item = item
+        self.guilt = guilt

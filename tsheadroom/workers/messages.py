@@ -55,7 +55,9 @@ class ReplyFigures(msgspec.Struct):
     """A reply without its forms.
 
     `elapsed_ms` is the work alone, `notes` counts events by name, `rss` is the child's resident
-    memory in bytes, 0 where it does not know; `slot` is filled in by the slot.
+    memory in bytes, 0 where it does not know; `slot` is filled in by the slot. `convicted` numbers
+    items that took more time or memory than one may, `worn` says that the child is to be replaced
+    before its next call.
     """
 
     elapsed_ms: float = 0.0
@@ -64,6 +66,8 @@ class ReplyFigures(msgspec.Struct):
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
     rss: int = 0
     slot: int = -1
+    convicted: list[int] = msgspec.field(default_factory=list)
+    worn: bool = False
 
 
 class Reply(ReplyFigures):
@@ -88,6 +92,13 @@ class ReplyEnvelope(msgspec.Struct):
     error_type: str = ""
 
 
+class Progress(msgspec.Struct):
+    """The child begins with item number `at`; it has used `cpu` seconds of CPU time in its life."""
+
+    at: int
+    cpu: float
+
+
 class _LongReplyEnvelope(msgspec.Struct):
     """As ReplyEnvelope, for a long line."""
 
@@ -109,6 +120,7 @@ class Ready(msgspec.Struct):
 
 
 decode_envelope = msgspec.json.Decoder(ReplyEnvelope).decode
+decode_progress = msgspec.json.Decoder(Progress).decode
 decode_ready = msgspec.json.Decoder(Ready).decode
 _decode_long = msgspec.json.Decoder(_LongReplyEnvelope).decode
 _decode_form = msgspec.json.Decoder(FormMessage).decode

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import NoWorker, PoolBusy, PoolClosed, WorkerFailed
+from .errors import Guilt, NoWorker, PoolBusy, PoolClosed, WorkerFailed
 from .forking import ForkOrExecLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, WorkerProgram
 from .messages import Reply
 from .queues import Affinity, Job, Queues, Waiter
 from .slot import RSS_LIMIT, Slot
+from .suspects import Suspects
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Pool:
         self._slots: list[Slot] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._running: set[Waiter] = set()
+        self._suspects = Suspects()
         self._launcher: ForkOrExecLauncher | None = None
         self._closed = False
         self._number = 0
@@ -243,20 +245,31 @@ class Pool:
             self._spills += 1
             self._affinity.set(waiter.job.key, slot.index)
         self._running.add(waiter)
-        slot.call(waiter.job.payload, lambda answer: self._answered(waiter, answer))
+        within = min(waiter.job.until - asyncio.get_running_loop().time(), self._cap)
+        slot.call(waiter.job.payload, within, lambda answer: self._answered(waiter, answer))
 
     def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
         self._running.discard(waiter)
         if isinstance(answer, Exception):
-            blamed = isinstance(answer, WorkerFailed) and answer.blames_items
-            if blamed and waiter.job.on_failure:
-                waiter.job.on_failure()
+            if isinstance(answer, WorkerFailed):
+                self._judge(waiter.job, answer)
             _fail(waiter, answer)
         else:
             self._cold_starts += answer.cold_first_call
+            _blame(waiter.job, answer.convicted)
             if not waiter.future.done():
                 waiter.future.set_result(answer)
         self._pump()
+
+    def _judge(self, job: Job, failure: WorkerFailed) -> None:
+        """Blame the item that a worker was at when it ended, if that is its fault."""
+        item = failure.item
+        if item is None or not 0 <= item < len(job.digests) or failure.guilt is Guilt.NONE:
+            return
+        if failure.guilt is Guilt.SUSPECT and not self._suspects.note(job.digests[item]):
+            return
+        failure.guilt = Guilt.CONVICTED
+        _blame(job, [item])
 
     def _up(self, slot: Slot) -> None:
         self._failure = ""
@@ -288,3 +301,9 @@ def _fail(waiter: Waiter, error: Exception) -> None:
         waiter.future.set_exception(error)
         # Its caller may have gone without cancelling it: no complaint at the future's end.
         waiter.future.exception()
+
+
+def _blame(job: Job, items: Sequence[int]) -> None:
+    digests = [job.digests[item] for item in items if 0 <= item < len(job.digests)]
+    if digests and job.blame is not None:
+        job.blame(digests)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .messages import Reply
@@ -19,14 +20,17 @@ class Job:
 
     `key` names the conversation, so that its calls go to the worker that holds it. `payload` is the
     JSON object of the request, without a newline. `context_bytes` is what another worker would have
-    to be sent first. `on_failure` is called when a worker broke over this job, even when the caller
-    has long gone.
+    to be sent first. The caller waits until `until`, by the event loop's clock. `digests` are those
+    of the conversation's items by number, and `blame` is called with the digests of items that are
+    not to be given to a worker again, even when the caller has long gone.
     """
 
     key: str
     payload: bytes
     context_bytes: int = 0
-    on_failure: Callable[[], None] | None = None
+    until: float = math.inf
+    digests: Sequence[bytes] = ()
+    blame: Callable[[Sequence[bytes]], None] | None = None
 
 
 @dataclass(slots=True, eq=False)

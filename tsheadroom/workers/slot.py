@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable
 
-from tsheadroom.child.protocol import BAD_REQUEST, UNKNOWN_BASE
+from tsheadroom.child.protocol import BAD_REQUEST, OUT_OF_TIME, UNKNOWN_BASE
 
 from .errors import SpawnFailed, UnknownBase, WorkerFailed
 from .launch import Launcher, backoff
@@ -27,7 +27,7 @@ SLOW_CALL = 2.0
 RSS_LIMIT = 512 * 1024 * 1024
 """Bytes. A worker that has grown to this is replaced between calls: four times a warm one's."""
 
-RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST})
+RECOVERABLE = frozenset({UNKNOWN_BASE, BAD_REQUEST, OUT_OF_TIME})
 """Errors that say nothing against the child."""
 
 _KIND = re.compile(r"\w{1,64}")
@@ -88,8 +88,10 @@ class Slot:
         """True if it is worth waiting for: it has a worker, or will soon have one again."""
         return self._replacing or self.worker is not None
 
-    def call(self, payload: bytes, on_done: Callable[[Reply | Exception], None]) -> None:
-        """Run one call on the worker of a free slot.
+    def call(
+        self, payload: bytes, within: float, on_done: Callable[[Reply | Exception], None]
+    ) -> None:
+        """Run one call on the worker of a free slot; its caller waits for `within` seconds.
 
         `on_done` is called exactly once, with the reply, WorkerFailed or UnknownBase.
         """
@@ -101,7 +103,7 @@ class Slot:
             self._log_slow(started, outcome)
             on_done(self._answer(worker, outcome))
 
-        worker.call(payload, done)
+        worker.call(payload, within, done)
 
     async def keep(self) -> None:
         """Start a worker, wait for its end, start the next one; until cancelled.
@@ -188,7 +190,10 @@ class Slot:
         if isinstance(outcome, WorkerFailed):
             return outcome
         if outcome.ok and outcome.result is not None:
-            if outcome.result.rss > self._rss_limit:
+            if outcome.result.worn:
+                # An interruption may have left Headroom's caches in any state.
+                worker.kill("an item was cut off in it")
+            elif outcome.result.rss > self._rss_limit:
                 worker.kill(f"it has grown to {outcome.result.rss >> 20} MiB")
             outcome.result.slot = self.index
             return outcome.result

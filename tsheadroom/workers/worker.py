@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .errors import SHUTDOWN, SpawnFailed, WorkerFailed
+from tsheadroom.child.watch import ITEM_SECONDS
+
+from .errors import SHUTDOWN, Guilt, SpawnFailed, WorkerFailed
 from .messages import (
     SLICE_BYTES,
+    Progress,
     Ready,
     ReplyEnvelope,
     decode_envelope,
     decode_in_slices,
+    decode_progress,
     decode_ready,
 )
 from .pipes import PipeReader, PipeWriter
@@ -32,6 +40,14 @@ MAX_REPLY = 64 * 1024 * 1024
 
 MAX_READY = 64 * 1024
 """A ready line has a hundred bytes; what is longer is somebody else talking."""
+
+PROGRESS = b'{"at":'
+"""What a line about an item begins with, and nothing else that a child writes."""
+
+FROM_OUTSIDE = frozenset(
+    (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+)
+"""Signals that a process does not bring upon itself by what it does to an item."""
 
 Outcome = ReplyEnvelope | WorkerFailed
 
@@ -74,6 +90,7 @@ class Worker:
         self._number = 0
         self._on_done: Callable[[Outcome], None] | None = None
         self._cap_timer: asyncio.TimerHandle | None = None
+        self._at: Progress | None = None  # the item of this call that it is at
         self._decoding: asyncio.Task[None] | None = None
         self.stderr = StderrLog(f"worker slot={slot} pid={spawned.pid}")
         self._requests = PipeWriter(spawned.stdin)
@@ -91,19 +108,24 @@ class Worker:
         """True if it is ready, has not ended, and is not about to be killed."""
         return self.ready.done() and not self._reason and not self.gone.done()
 
-    def call(self, payload: bytes, on_done: Callable[[Outcome], None]) -> None:
-        """Send one request, a JSON object without a newline; `on_done` is called exactly once."""
+    def call(self, payload: bytes, within: float, on_done: Callable[[Outcome], None]) -> None:
+        """Send one request, a JSON object without a newline; `on_done` is called exactly once.
+
+        `within` is how many seconds its caller still waits.
+        """
         self._number += 1
         self._on_done = on_done
+        self._at = None
         self._cap_timer = self._loop.call_later(self._cap, self._over_cap)
         # Three buffers, one writev: a large payload is not copied into a line.
-        self._requests.write(b'{"id":%d,"payload":' % self._number, payload, b"}\n")
+        start = b'{"id":%d,"within":%.3f,"payload":' % (self._number, within)
+        self._requests.write(start, payload, b"}\n")
 
-    def kill(self, reason: str, error_type: str = "crash") -> None:
+    def kill(self, reason: str, error_type: str = "crash", guilt: Guilt = Guilt.NONE) -> None:
         """End this child: a call in flight fails now, with `error_type`; `gone` follows."""
         if not self._reason:
             self._reason = reason
-        self._finish(self._failure(error_type))
+        self._finish(self._failure(error_type, guilt))
         self._reaper.kill()
 
     async def stop(self, grace: float) -> None:
@@ -126,29 +148,45 @@ class Worker:
             await self.gone
         raise SpawnFailed(self.gone.result())
 
+    def cpu(self) -> float:
+        """CPU time in seconds that it has used in its life; 0 where the system does not say."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The second field is a name in brackets, and may hold anything.
+            stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
+            return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
     def _on_data(self, data: bytes) -> None:
         """Gather what arrives on stdout until a line is whole."""
-        self._chunks.append(data)
-        self._length += len(data)
-        end = data.find(b"\n")
-        if end < 0:
-            if self._length > (MAX_REPLY if self.ready.done() else MAX_READY):
+        while data and not self._reason:
+            line, end, data = data.partition(b"\n")
+            self._chunks.append(line)
+            self._length += len(line)
+            if end:
+                line = b"".join(self._chunks)
+                self._chunks.clear()
+                self._length = 0
+                self._take_line(line, more=bool(data))
+            elif self._length > (MAX_REPLY if self.ready.done() else MAX_READY):
                 self.kill("too long a line", "protocol")
-            return
-        line = b"".join(self._chunks)
-        self._chunks.clear()
-        self._length = 0
-        more = len(data) - end - 1
+
+    def _take_line(self, line: bytes, *, more: bool) -> None:
         if not self.ready.done():
-            self._take_ready(line[: len(line) - more])
-            if more and self.ready.done():
-                self.kill("a line that nobody asked for", "protocol")
+            self._take_ready(line)
+        elif self._on_done is None or self._decoding is not None:
+            self.kill("a line that nobody asked for", "protocol")
+        elif line.startswith(PROGRESS):
+            self._take_progress(line)
         elif more:
             self.kill("more than one line", "protocol")
-        elif self._on_done is None:
-            self.kill("a line that nobody asked for", "protocol")
         else:
             self._take_reply(line)
+
+    def _take_progress(self, line: bytes) -> None:
+        try:
+            self._at = decode_progress(line)
+        except msgspec.DecodeError as error:
+            self.kill(f"a broken line: {error}", "protocol")
 
     def _take_ready(self, line: bytes) -> None:
         try:
@@ -172,9 +210,12 @@ class Worker:
 
     async def _decode_long_reply(self, line: bytes) -> None:
         try:
-            self._take_envelope(await decode_in_slices(line))
+            envelope = await decode_in_slices(line)
         except msgspec.DecodeError as error:
             self.kill(f"a broken line: {error}", "protocol")
+            return
+        self._decoding = None
+        self._take_envelope(envelope)
 
     def _take_envelope(self, envelope: ReplyEnvelope) -> None:
         if envelope.id != self._number:
@@ -189,7 +230,10 @@ class Worker:
         self._reaper.kill()
 
     def _over_cap(self) -> None:
-        self.kill(f"no answer within {self._cap:g} s", "cap")
+        # A stopped, swapped or loaded machine is no fault of the item's.
+        spent = self._at is not None and self.cpu() - self._at.cpu >= ITEM_SECONDS
+        guilt = Guilt.CONVICTED if spent else Guilt.NONE
+        self.kill(f"no answer within {self._cap:g} s", "cap", guilt)
 
     def _ended(self, code: int) -> None:
         self._replies.drain()
@@ -201,17 +245,19 @@ class Worker:
             self._reason = f"{describe(code)}{said}"
         for pipe in (self._requests, self._replies, self._errors):
             pipe.close()
-        self._finish(self._failure("crash"))
+        self._finish(self._failure("crash", _guilt(code)))
         if not self.gone.done():
             self.gone.set_result(self._reason)
 
-    def _failure(self, error_type: str) -> WorkerFailed:
+    def _failure(self, error_type: str, guilt: Guilt) -> WorkerFailed:
         stopped = self._reason == SHUTDOWN
         return WorkerFailed(
             f"the worker of slot {self._slot} failed: {self._reason}",
             slot=self._slot,
             error_type=SHUTDOWN if stopped else error_type,
             killed=not stopped,
+            item=self._at.at if self._at is not None else None,
+            guilt=Guilt.NONE if stopped else guilt,
         )
 
     def _finish(self, outcome: Outcome) -> None:
@@ -222,3 +268,10 @@ class Worker:
         if self._cap_timer is not None:
             self._cap_timer.cancel()
         on_done(outcome)
+
+
+def _guilt(code: int) -> Guilt:
+    """What an exit code says against the item that a worker was at."""
+    if code < 0:
+        return Guilt.SUSPECT if -code in FROM_OUTSIDE else Guilt.CONVICTED
+    return Guilt.CONVICTED if code else Guilt.SUSPECT

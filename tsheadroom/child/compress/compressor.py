@@ -21,6 +21,7 @@ from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
+from tsheadroom.child.watch import OverBudgetError, Watch
 from tsheadroom.texts import pointers, tools, wrappers
 from tsheadroom.texts.tools import ToolCall, written_texts
 from tsheadroom.texts.wrappers import Wrapped
@@ -38,16 +39,29 @@ class TurnResult:
 
     `forms` are as `child/protocol.py` has them, but `item` counts from the first item given. The
     tokens are those of the new items' texts, before and after; `notes` counts events by name.
+    `convicted` are the items, counted likewise, that took more time or memory than one may.
     """
 
     forms: list[dict[str, Any]] = field(default_factory=list)
     tokens_before: int = 0
     tokens_after: int = 0
     notes: dict[str, int] = field(default_factory=dict)
+    convicted: list[int] = field(default_factory=list)
 
     def note(self, name: str) -> None:
         """Count one event of this name."""
         self.notes[name] = self.notes.get(name, 0) + 1
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What was recorded of an item whose form is not certain yet, so that it can be taken back."""
+
+    chars: int
+    asked: str
+    answered: list[str] = field(default_factory=list)
+    targets: list[FoldTarget] = field(default_factory=list)
+    files: list[tuple[tuple[str, str], bool]] = field(default_factory=list)  # and if it was folded
 
 
 class Compressor:
@@ -65,6 +79,12 @@ class Compressor:
         self.memo = Memo()
         self.lossless = Lossless()
         self.lossy = Lossy(Kompress(wanted=bool(self._options.get("lossy"))))
+        self.out_of_memory = False
+
+    @property
+    def worn(self) -> bool:
+        """True if nobody knows what an interruption has left of Headroom, or of the memory."""
+        return self.out_of_memory or self.lossless.worn or self.lossy.worn
 
     def warm_up(self) -> None:
         """Do what the first call would else pay for: vocabularies, lazy imports, patterns."""
@@ -104,6 +124,9 @@ class Conversation:
         self._pointer_written = False  # by the agent, into a file: no folds any more
         self._reported = False
         self._asked = ""  # what the user said last; only lossy looks at it
+        self._taken = _Taken(0, "")
+        self._watch = Watch()
+        self._unread = 0  # parts that could not be taken in since the last reply
 
     @property
     def size(self) -> int:
@@ -111,34 +134,57 @@ class Conversation:
         return self._earlier.index.size + self.length * _SMALL
 
     def context(self, item: Mapping[str, Any]) -> None:
-        """Take in an item that is forwarded as it stands here."""
+        """Take in an item that is forwarded as it stands here.
+
+        A part that cannot be taken in is passed over: nothing will point at it.
+        """
         for part in item["parts"]:
-            if part["kind"] == "tool_use":
-                self._record_call(part)
-            elif part["kind"] == "tool_result":
-                self._record_forwarded(part)
-            elif part["kind"] == "forget":
-                self._forget()
-            else:
-                self._note_asked(item, part)
-                self._earlier.chars += len(part["text"])
+            try:
+                self._take_in(item, part)
+            except Exception as error:
+                self._unread += 1
+                log.warning("a part was passed over error=%s", type(error).__name__)
         self.length += 1
 
+    def _take_in(self, item: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+        if part["kind"] == "tool_use":
+            self._record_call(part)
+        elif part["kind"] == "tool_result":
+            self._record_forwarded(part)
+        elif part["kind"] == "forget":
+            self._forget()
+        else:
+            self._note_asked(item, part)
+            self._earlier.chars += len(part["text"])
+
     def compress(
-        self, items: list[dict[str, Any]], model: str, config: Mapping[str, Any]
+        self,
+        items: list[dict[str, Any]],
+        model: str,
+        config: Mapping[str, Any],
+        watch: Watch | None = None,
     ) -> TurnResult:
         """Decide the forms of new items, in order, and hold them as forwarded with these forms.
 
         Items that say `context`, and the model's own, are taken in as they are. `model` changes
-        nothing: the same item gets the same form whichever model reads it.
+        nothing: the same item gets the same form whichever model reads it. An item that fails, or
+        for which `watch` has no time, is left alone, and the others go on.
         Raises BadRequestError if `config` lacks a setting.
         """
         settings, result = TextSettings.of(config), TurnResult()
+        self._watch = watch or Watch()
+        self._watch.more = self._compressor.lossy.seconds(settings) if settings.lossy else 0.0
         for at, item in enumerate(items):
             if item.get("context") or item.get("role") == "assistant":
                 self.context(item)
+            elif self._watch.over:
+                result.note("item_without_time")
+                self.context(item)
             else:
                 self._decide(at, item, settings, result)
+        if self._unread:
+            result.notes["item_failed"] = result.notes.get("item_failed", 0) + self._unread
+            self._unread = 0
         if self._pointer_written and not self._reported:
             self._reported = True
             result.note("folds_off")
@@ -151,16 +197,55 @@ class Conversation:
         self, at: int, item: dict[str, Any], settings: TextSettings, result: TurnResult
     ) -> None:
         """Add the form of one new item to the result, if it gets one."""
+        self._taken = _Taken(self._earlier.chars, self._asked)
         saved = result.tokens_before - result.tokens_after
-        edits = [
-            edit
-            for part in item["parts"]
-            for edit in self._edits(part, item["role"], settings, result)
-        ]
+
+        def edits_of_parts() -> list[dict[str, Any]]:
+            return [
+                edit
+                for part in item["parts"]
+                for edit in self._edits(part, item["role"], settings, result)
+            ]
+
+        try:
+            edits = self._watch.item(self.length, edits_of_parts)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Headroom's OfflineEgressBlocked and a panic of Rust code are no Exceptions.
+            self._leave_alone(at, item, error, result)
+            return
         saved = result.tokens_before - result.tokens_after - saved
         if edits:
             result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
         self.length += 1
+
+    def _leave_alone(
+        self, at: int, item: dict[str, Any], error: BaseException, result: TurnResult
+    ) -> None:
+        """An item whose work was cut off goes out as it came, and is held so."""
+        log.warning("an item is left alone error=%s", type(error).__name__)
+        if isinstance(error, OverBudgetError):
+            result.note("item_over_budget")
+            result.convicted.append(at)
+        elif isinstance(error, MemoryError):
+            result.note("item_out_of_memory")
+            result.convicted.append(at)
+            self._compressor.out_of_memory = True
+        else:
+            result.note("item_failed")
+        self._take_back()
+        self.context(item)
+
+    def _take_back(self) -> None:
+        """Undo what was recorded of an item's outputs; what its calls wrote stands in any case."""
+        taken = self._taken
+        self._earlier.chars, self._asked = taken.chars, taken.asked
+        self._answered.difference_update(taken.answered)
+        for target in taken.targets:
+            target.withdrawn = True
+        for file, folded in reversed(taken.files):
+            (self._folded_files.add if folded else self._folded_files.discard)(file)
 
     def _record_call(self, part: Mapping[str, Any]) -> None:
         """Take in a tool call. Pointers may name it from now on; what it writes may be pointed at
@@ -213,7 +298,8 @@ class Conversation:
     ) -> list[dict[str, Any]]:
         """The edits of one output, which may have several texts; each text has its own."""
         failed = _failed(part)
-        self._record_written(call, failed)
+        with self._watch.whole:
+            self._record_written(call, failed)
         edits, forwarded, arranged = [], [], ""
         pieces = wrappers.pieces(part)
         for slot, text in pieces:
@@ -224,9 +310,10 @@ class Conversation:
             edits += [] if edit is None else [edit]
             if edit and draft.arranged and not draft.lossy and len(pieces) == 1:
                 arranged = wrapped.payload
-        target = self._record_output(part, call, failed, wrappers.joined(forwarded))
-        if target and arranged:
-            self._earlier.index.add_arranged(target, arranged)
+        with self._watch.whole:
+            target = self._record_output(part, call, failed, wrappers.joined(forwarded))
+            if target and arranged:
+                self._earlier.index.add_arranged(target, arranged)
         return edits
 
     def _draft(
@@ -300,8 +387,8 @@ class Conversation:
         if not failed and (texts or call.acts):
             self._note_changed(call)
         for number, (item, way, text) in enumerate(texts, 1):
-            if not failed:
-                self._add_target(item, way, call, number, text)
+            if not failed and len(text) >= MIN_TARGET_CHARS:
+                self._earlier.index.add(self._target(item, way, call, number, text), text)
 
     def _note_changed(self, call: ToolCall) -> None:
         """What the call changed may be read again for that.
@@ -320,6 +407,7 @@ class Conversation:
         self._earlier.chars += len(text)
         reading = _file_read(call)
         if not failed and reading is not None:
+            self._taken.files.append((reading, reading in self._folded_files))
             if pointers.imitated(text) and any(map(pointers.parse, text.split("\n"))):
                 self._folded_files.add(reading)
             else:
@@ -327,19 +415,19 @@ class Conversation:
         if call.id in self._answered:
             return None
         self._answered.add(call.id)
-        if failed:
+        self._taken.answered.append(call.id)
+        if failed or len(text) < MIN_TARGET_CHARS:
             return None
-        return self._add_target(self.length, part["slot"], call, 0, text)
-
-    def _add_target(
-        self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
-    ) -> FoldTarget | None:
-        if len(text) < MIN_TARGET_CHARS:
-            return None
-        data = text.encode("utf-8", "surrogatepass")
-        target = FoldTarget(item, slot, call, written, data, self._earlier.chars)
+        target = self._target(self.length, part["slot"], call, 0, text)
+        self._taken.targets.append(target)
         self._earlier.index.add(target, text)
         return target
+
+    def _target(
+        self, item: int, slot: list[str | int], call: ToolCall, written: int, text: str
+    ) -> FoldTarget:
+        data = text.encode("utf-8", "surrogatepass")
+        return FoldTarget(item, slot, call, written, data, self._earlier.chars)
 
 
 def _restores(new: str, wrapped: Wrapped, draft: outputs.Draft) -> bool:

@@ -36,7 +36,8 @@ class FoldTarget:
     """One forwarded text that pointers may lead to: the text of `slot` in item number `item`.
 
     `data` is the text in UTF-8, lone surrogates passed. A str would be twice as large as soon as it
-    holds one character like the arrow after a line number.
+    holds one character like the arrow after a line number. `withdrawn` means that it goes out as
+    another text after all.
     """
 
     item: int
@@ -45,6 +46,7 @@ class FoldTarget:
     written: int  # 0 a result, else the n-th text of the call's input
     data: bytes
     end: int = 0  # characters of the conversation up to its end
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class Index:
 
     def arranged(self, text: str) -> FoldTarget | None:
         """The latest output that said this, and went out in another way."""
-        return self._arranged.get(_name_of(text))
+        target = self._arranged.get(_name_of(text))
+        return None if target is None or target.withdrawn else target
 
     def _enter(self, block: int, place: int) -> None:
         held = self._blocks.setdefault(block, place)
@@ -128,7 +131,8 @@ class Index:
         if held is None:
             return ()
         found = [held] if isinstance(held, int) else reversed(held)
-        return [(self._targets[p >> 24], p & 0xFFFFFF) for p in found]
+        targets = ((self._targets[p >> 24], p & 0xFFFFFF) for p in found)
+        return [(target, first) for target, first in targets if not target.withdrawn]
 
     def whole(self, text: str) -> FoldTarget | None:
         """The latest target whose text equals this one."""

@@ -40,8 +40,9 @@ class Memo:
             return known[0]  # type: ignore[return-value]
         result = make()
         size = _ENTRY + weigh(result)
-        self._results[key] = (result, size)
+        # In this order: cut off in between, the sum is rather too large than too small.
         self._size += size
-        while self._size > self._limit:
+        self._results[key] = (result, size)
+        while self._size > self._limit and self._results:
             self._size -= self._results.popitem(last=False)[1][1]
         return result

@@ -111,6 +111,7 @@ class Lossless:
 
     def __init__(self) -> None:
         self._pipeline = build()
+        self.worn = False  # Headroom was cut off in the middle of its work
 
     def compress(self, call: ToolCall, text: str) -> tuple[str, list[str]]:
         """A tool output's shorter form and what was applied; the same text if there is none."""
@@ -122,10 +123,16 @@ class Lossless:
                 messages=call_messages(call, inputs, text), model=MODEL, model_limit=MODEL_LIMIT
             )
             shorter = result.messages[1]["content"][0]["content"]
-        except (Exception, RecursionError) as error:
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                self.worn = True
+                raise
             # Its own failure, whatever it is, must cost no more than the saving on one output.
             log.warning("Headroom failed on an output; left alone error=%s", type(error).__name__)
             return text, []
+        except BaseException:
+            self.worn = True
+            raise
         if not isinstance(shorter, str) or len(shorter) >= len(text):
             return text, []
         if marked(shorter) and not marked(text):

@@ -7,6 +7,7 @@ what says that something is missing, and how to get it, is a line of this daemon
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,13 @@ class Lossy:
 
     def __init__(self, model: kompress.Kompress) -> None:
         self.kompress = model
+        self.worn = False  # Headroom was cut off in the middle of its work
         self._pipelines: dict[str | None, TransformPipeline] = {}
+
+    def seconds(self, settings: TextSettings) -> float:
+        """CPU time that the text model may take for one text, if there is one; it has threads."""
+        usable = self.kompress.usable(settings.kompress_model)
+        return kompress.TEXT_SECONDS * (os.cpu_count() or 1) if usable else 0.0
 
     def compress_output(
         self, call: ToolCall, text: str, settings: TextSettings, asked: str
@@ -140,10 +147,16 @@ class Lossy:
                 kompress_model=model,
             )
             shorter = result.messages[-1]["content"]
-        except (Exception, RecursionError) as error:
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                self.worn = True
+                raise
             # Its own failure, whatever it is, must cost no more than the saving on one text.
             log.warning("Headroom failed on a text; left alone error=%s", type(error).__name__)
             return None
+        except BaseException:
+            self.worn = True
+            raise
         if not isinstance(shorter, str):
             return None
         return shorter, [name for name in result.transforms_applied if name != "router:noop"]
