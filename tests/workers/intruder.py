@@ -128,6 +128,7 @@ def tell(told: dict[str, Any]) -> dict[str, str]:
 class Result:
     notes: dict[str, Any]
     forms: list[dict[str, Any]] = field(default_factory=list)
+    convicted: list[int] = field(default_factory=list)
 
 
 class Intruder:
@@ -139,7 +140,9 @@ class Intruder:
     def context(self, item: dict[str, Any]) -> None:
         self.length += 1
 
-    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Result:
+    def compress(
+        self, items: list[dict[str, Any]], model: str, config: dict[str, Any], watch: object
+    ) -> Result:
         self.length += len(items)
         if model == "core":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -158,6 +161,7 @@ class Intruder:
 class Compressor:
     headroom_version = "0.0-intruder"
     lacks = ""
+    worn = False
 
     def __init__(self, options: dict[str, Any]) -> None:
         pass
