@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.served import Served
+from tests.workers.support import parents
 from tsheadroom import __version__, daemon
 from tsheadroom.cli import main as cli
 
@@ -90,3 +94,25 @@ def test_status_says_what_the_daemon_says(
     result = CliRunner().invoke(cli.main, ["status", "--state-dir", "/x", *words])
     assert (result.exit_code, result.output) == (code, answer[1])
     assert asked == [(Path("/x"), "/livez" if words else "/readyz")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_auth_key_of_a_running_daemon_is_nowhere_to_be_read(tmp_path: Path) -> None:
+    serving = Served(tmp_path, TS_AUTHKEY="tskey-auth-secret", ANTHROPIC_API_KEY="sk-ant-secret")
+    try:
+        serving.ready()
+        main = serving.process.pid
+        processes = [main, *(pid for pid, parent in parents().items() if parent == main)]
+        assert len(processes) == 3  # and the fork server and a worker
+        for pid in processes:
+            process = Path("/proc", str(pid))
+            assert b"tskey" not in (process / "cmdline").read_bytes()
+            assert re.search(r"Max core file size\s+0\s+0\s", (process / "limits").read_text())
+            assert (process / "environ").stat().st_uid == 0  # it is dumpable if not
+            if os.geteuid() == 0:
+                given = (process / "environ").read_bytes()
+                assert b"tskey" not in given
+                assert (b"sk-ant" in given) == (pid == main)
+    finally:
+        serving.stop()
+    assert serving.log.count("confined=undumpable,") == 1

@@ -66,6 +66,10 @@ class Conversation:
                     forms.append({"item": index, "edits": [edit]})
         self.items += items
         notes = {"length": self.length, "pid": os.getpid(), "home": os.environ.get("SECRET", "")}
+        if model == "pipes":
+            fds = list(Path("/proc/self/fd").iterdir())  # that of this listing has gone after it
+            links = {str(fd.readlink()) for fd in fds if fd.exists()}
+            notes["pipes"] = [link for link in links if link.startswith("pipe:")]
         return Result(forms, notes, convicted)
 
 
