@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tsheadroom.child import confinement, landlock, seccomp, system
+from tsheadroom.child import confinement, environment, landlock, seccomp, system
 from tsheadroom.child.confinement import Confinement
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's means")
@@ -47,7 +47,7 @@ def test_a_system_without_the_means_is_told_of_and_nothing_fails(
 
     for module, name in (
         (system, "hide"),
-        (system, "prctl"),
+        (environment, "forbid_network"),
         (system, "renounce_privileges"),
         (seccomp, "install"),
         (landlock, "restrict"),
@@ -62,16 +62,19 @@ def test_a_system_without_the_means_is_told_of_and_nothing_fails(
     assert all(f"without {name}: " in told for name in ("undumpable", "seccomp", "landlock"))
 
 
-def test_elsewhere_than_on_linux_nothing_is_tried(
+def test_elsewhere_than_on_linux_nothing_but_python_s_network_is_taken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(system, "LINUX", False)
     monkeypatch.setattr(system, "prctl", None)
+    forbidden: list[bool] = []
+    monkeypatch.setattr(environment, "forbid_network", lambda: forbidden.append(True))
     child = Confinement(forks=False)
     child.before_loading()
     child.after_loading()
     child.before_serving()
     assert (child.holds, capsys.readouterr().err) == ([], "")
+    assert forbidden  # to Python code
 
 
 def test_a_hidden_process_leaves_no_core_and_has_no_way_back() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tsheadroom.child import environment
 
 
@@ -36,24 +38,51 @@ def test_applying_names_the_vocabularies_of_this_interpreter() -> None:
     assert "litellm" not in sys.modules
 
 
-def test_the_network_is_closed_to_python_code() -> None:
-    script = """
-from tsheadroom.child import environment
-environment.forbid_network()
-import asyncio, socket, urllib.request
-attempts = [
-    lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),
-    lambda: socket.socket().connect(("127.0.0.1", 9)),
-    lambda: socket.getaddrinfo("localhost", 9),
-    lambda: urllib.request.urlopen("http://127.0.0.1:9/"),
-]
-for attempt in attempts:
+def network(script: str) -> None:
+    """Run a script that has no network; `refused` fails if an attempt gets through."""
+    begin = """
+import asyncio, ctypes, os, socket, subprocess, sys, urllib.request
+from tsheadroom.child import environment, system
+def refused(attempt, words=""):
     try:
         attempt()
     except OSError as error:
-        assert "no network" in str(error), error
+        assert words in str(error), error
     else:
-        raise SystemExit("got out")
+        raise SystemExit(f"got out: {attempt}")
 """
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", begin + script], check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_python_code_is_told_that_there_is_no_network() -> None:
+    network(
+        """
+system.LINUX = False
+environment.forbid_network()
+words = "no network"
+refused(lambda: socket.create_connection(("127.0.0.1", 9), timeout=1), words)
+refused(lambda: socket.socket().connect(("127.0.0.1", 9)), words)
+refused(lambda: socket.getaddrinfo("localhost", 9), words)
+refused(lambda: urllib.request.urlopen("http://127.0.0.1:9/"), words)
+"""
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's filters")
+def test_no_code_gets_round_it() -> None:
+    network(
+        """
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 0))
+environment.forbid_network()
+libc = ctypes.CDLL(None, use_errno=True)
+import _socket
+refused(lambda: _socket.socket().connect(udp.getsockname()))
+refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+refused(lambda: socket.gethostbyname_ex("localhost"))
+refused(lambda: subprocess.run([sys.executable, "-c", ""]))
+assert libc.socket(2, 1, 0) == -1 and ctypes.get_errno() == 1
+assert libc.connect(udp.fileno(), b"\\2" + bytes(15), 16) == -1 and ctypes.get_errno() == 1
+"""
+    )

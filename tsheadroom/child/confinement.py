@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tsheadroom.child import landlock, seccomp, system
+from tsheadroom.child import environment, landlock, seccomp, system
 from tsheadroom.child.headroom.kompress import hub_cache
 
 SYSTEM = (
@@ -51,9 +51,11 @@ class Confinement:
 
     def before_loading(self) -> None:
         """Give up what not even an import needs; to be called while there is one thread."""
-        if system.LINUX:
-            self._try("undumpable", system.hide)
-            self._try("seccomp", self._filter_calls)
+        if not system.LINUX:
+            environment.forbid_network()
+            return
+        self._try("undumpable", system.hide)
+        self._try("seccomp", self._filter_calls)
 
     def after_loading(self) -> None:
         """Take down what may yet have to be opened; once a process that forks, for all forks."""
@@ -70,8 +72,7 @@ class Confinement:
         self._try("landlock", lambda: landlock.restrict(self._readable))
 
     def _filter_calls(self) -> None:
-        system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)  # else only root may filter calls
-        seccomp.install(alone=False)
+        environment.forbid_network()
         if not self._forks:
             seccomp.install(alone=True)
 

@@ -97,18 +97,26 @@ def find_tokenizers() -> Path | None:
 
 
 def forbid_network() -> None:
-    """Fail every outgoing connection of Python code at once.
+    """Fail every outgoing connection at once; to be called while there is one thread.
 
     A vocabulary that is missing after all would else cost a ten seconds' stall behind a firewall,
-    and conversations are nobody's business but the provider's. `seccomp` closes it to all code,
-    where there is one.
+    and conversations are nobody's business but the provider's. Python code is told so in words. On
+    Linux the kernel tells all other code; the same filter forbids to run programs and to write to
+    files (`seccomp`). Raises OSError where it cannot be had.
     """
-    import socket  # here: the daemon imports this module for of_child() only
+    # Here: the daemon imports this module for of_child() only.
+    import socket
+
+    from tsheadroom.child import seccomp, system
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("a worker has no network")
 
-    for name in ("connect", "connect_ex", "sendto"):
+    for name in ("connect", "connect_ex", "sendto", "sendmsg"):
         setattr(socket.socket, name, refuse)
-    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+    resolving = ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
+    for name in (*resolving, "create_connection"):
         setattr(socket, name, refuse)
+    if system.LINUX:
+        system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)  # else only root may filter calls
+        seccomp.install(alone=False)

@@ -64,7 +64,6 @@ def load_compressor(arguments: dict[str, Any]) -> CompressorProtocol:
     from tsheadroom.child import environment
 
     environment.apply()
-    environment.forbid_network()
     path = arguments.get("pipelines") or Path(__file__).parent / "compress" / "compressor.py"
     name = "tsheadroom.child.compress.compressor"
     spec = importlib.util.spec_from_file_location(name, path)
