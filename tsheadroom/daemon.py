@@ -84,6 +84,8 @@ class Options:
     history: bool
     config_capability: str
     max_connections: int
+    allow: tuple[str, ...]
+    port: int
 
 
 class Daemon:
@@ -330,6 +332,8 @@ def _make_node(options: Options) -> Node:
             state_dir=options.state_dir,
             authkey=options.authkey,
             control_url=options.control_url,
+            port=options.port,
+            allow=options.allow,
         )
     )
 

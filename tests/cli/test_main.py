@@ -46,6 +46,8 @@ def test_defaults(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         history=True,
         config_capability="tsheadroom.dev/cap/config",
         max_connections=1024,
+        allow=(),
+        port=0,
     )
 
 

@@ -61,6 +61,8 @@ def test_systemds_state_directory_is_the_default_there(run: Any) -> None:
         (["--deadline", "2.5s"], "deadline", 2.5),
         (["--config-capability", "example.com/cap/x"], "config_capability", "example.com/cap/x"),
         (["--max-connections", "7"], "max_connections", 7),
+        (["--allow", "tag:aperture", "--allow=a@b"], "allow", ("tag:aperture", "a@b")),
+        (["-port", "41641"], "port", 41641),
     ],
 )
 def test_options_and_their_go_spellings(run: Any, args: list[str], field: str, value: Any) -> None:

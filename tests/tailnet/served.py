@@ -57,6 +57,8 @@ async def main(options: argparse.Namespace) -> None:
             state_dir=options.state,
             authkey=options.key,
             control_url=options.control,
+            port=options.port,
+            allow=tuple(options.allow),
         )
     )
     runner = web.AppRunner(pages(node), access_log=None, shutdown_timeout=1.0)
@@ -85,6 +87,8 @@ if __name__ == "__main__":
     parser.add_argument("--hostname", default="served")
     parser.add_argument("--key")
     parser.add_argument("--connections", type=int, default=1024)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--allow", action="append", default=[])
     parser.add_argument("--no-wait", dest="wait", action="store_false")
     logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
     asyncio.run(main(parser.parse_args()))

@@ -9,13 +9,14 @@ import logging
 import os
 import resource
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
 from tsheadroom.tailnet import listener as listener_module
-from tsheadroom.tailnet.listener import Listener
+from tsheadroom.tailnet.listener import Listener, TailnetSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -124,6 +125,9 @@ async def test_a_full_house_refuses_at_once_and_has_room_again(
     listener = Listener(library.descriptor, server, 2)
     inside = [library.connect(b"100.64.0.1:1") for _ in range(2)]
     assert [await ask(one) for one in inside] == ["<100.64.0.1>"] * 2
+    for one in inside:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")  # and a rest that does not come
+    await until(lambda: not silent(listener), "the halves are read")
     with library.connect(b"100.64.0.1:1") as refused:
         assert await ask(refused) == ""
     assert listener.connections == 2
@@ -132,6 +136,160 @@ async def test_a_full_house_refuses_at_once_and_has_room_again(
     with library.connect(b"100.64.0.2:1") as connection:
         assert await ask(connection) == "<100.64.0.2>"
     inside[1].close()
+    listener.close()
+
+
+def sockets(listener: Listener) -> list[TailnetSocket]:
+    return [sock for peer in listener._open.values() for sock in peer]
+
+
+def silent(listener: Listener) -> int:
+    """How many connections could make room now, or a moment later."""
+    late = time.monotonic() + 60.0
+    return sum(sock.silent_since(late) is not None for sock in sockets(listener))
+
+
+async def ended(connection: socket.socket) -> bool:
+    """Whether the other side has hung up; it says nothing by itself."""
+    connection.setblocking(False)
+    try:
+        return await asyncio.get_running_loop().sock_recv(connection, 1) == b""
+    except ConnectionResetError:
+        return True
+
+
+async def test_silent_connections_make_room(server: web.Server, library: Library) -> None:
+    listener = Listener(library.descriptor, server, 4)
+    mute = [library.connect(b"100.64.0.1:%d" % n) for n in range(4)]
+    await until(lambda: silent(listener) == 4, "they are served")
+    with library.connect(b"100.64.0.2:1") as connection:
+        assert await ask(connection) == "<100.64.0.2>"
+        assert await ended(mute[0])  # the longest silent one
+        assert listener.connections == 4
+        assert [await ask(one) for one in mute[1:]] == ["<100.64.0.1>"] * 3
+    for one in mute:
+        one.close()
+    listener.close()
+
+
+async def test_the_peer_with_most_silent_connections_makes_room(
+    server: web.Server, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "_SILENT_AFTER", 0.0)
+    listener = Listener(library.descriptor, server, 4)
+    kept = library.connect(b"100.64.0.1:1")
+    assert await ask(kept) == "<100.64.0.1>"  # silent for longer than what follows
+    mute = [library.connect(b"100.64.0.2:%d" % n) for n in range(3)]
+    await until(lambda: silent(listener) == 4, "they are served")
+    more = [library.connect(b"100.64.0.2:%d" % n) for n in range(20)]
+    assert all([await ended(one) for one in (*mute, *more[:17])])
+    assert await ask(kept) == "<100.64.0.1>"
+    for one in (kept, *mute, *more):
+        one.close()
+    listener.close()
+
+
+async def test_an_answer_that_is_waited_for_is_not_silence(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "_SILENT_AFTER", 30.0)
+    answer = asyncio.Event()
+
+    async def answered(request: web.BaseRequest) -> web.Response:
+        await answer.wait()
+        return await say_remote(request)
+
+    server = web.Server(answered)
+    listener = Listener(library.descriptor, server, 1)
+    with library.connect(b"100.64.0.1:1") as first:
+        asked = asyncio.create_task(ask(first))
+        await until(lambda: sockets(listener) and not silent(listener), "the request is read")
+        with library.connect(b"100.64.0.1:2") as second:
+            assert await ask(second) == ""
+        answer.set()
+        assert await asked == "<100.64.0.1>"
+        # Its answer may go on for a moment, so there is still no room...
+        with library.connect(b"100.64.0.1:3") as third:
+            assert await ask(third) == ""
+        assert silent(listener) == 1  # ...but there will be.
+    listener.close()
+    await server.shutdown(1.0)
+
+
+async def test_what_has_arrived_is_not_silence(server: web.Server, library: Library) -> None:
+    listener = Listener(library.descriptor, server, 1)
+    with library.connect(b"100.64.0.1:1") as connection:
+        await until(lambda: silent(listener) == 1, "it is served")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")  # the loop has not seen it
+        assert not listener._make_room(strangers=False)
+        assert (await asyncio.to_thread(connection.recv, 4096)).endswith(b"<100.64.0.1>")
+    listener.close()
+
+
+async def test_strangers_share_a_quarter(server: web.Server, library: Library) -> None:
+    callers: list[str] = []
+    asked: list[str] = []
+
+    async def trusted(address: str) -> bool:
+        asked.append(address)
+        return address.startswith(("100.64.0.1:", "[fd7a::1]:"))
+
+    listener = Listener(library.descriptor, server, 16, trusted=trusted, on_caller=callers.append)
+    half = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    strangers = [library.connect(b"100.64.0.2:1"), library.connect(b"x")]
+    strangers += [library.connect(b"100.64.0.3:%d" % n) for n in range(2)]
+    for one in strangers:
+        one.sendall(half)
+    await until(lambda: len(sockets(listener)) == 4 and not silent(listener), "all are read")
+    with library.connect(b"100.64.0.4:1") as refused:
+        assert await ask(refused) == ""
+    trusted_ones = [library.connect(b"100.64.0.1:%d" % n) for n in range(11)]
+    trusted_ones.append(library.connect(b"[fd7a::1]:1"))
+    answers = [await ask(one) for one in trusted_ones]
+    assert answers == ["<100.64.0.1>"] * 11 + ["<fd7a::1>"]
+    assert listener.connections == 16
+    assert "[fd7a::1]:1" in asked
+    assert set(callers) == {"100.64.0.1", "100.64.0.2", "100.64.0.3", "fd7a::1"}
+    strangers[0].close()
+    await until(lambda: listener.connections == 15, "a stranger has gone")
+    with library.connect(b"100.64.0.4:1") as next_one:
+        assert await ask(next_one) == "<100.64.0.4>"
+    for one in (*strangers, *trusted_ones):
+        one.close()
+    listener.close()
+
+
+async def test_silent_strangers_make_room_for_strangers_only_among_themselves(
+    server: web.Server, library: Library
+) -> None:
+    async def trusted(address: str) -> bool:
+        return address.startswith("100.64.0.1:")
+
+    listener = Listener(library.descriptor, server, 4, trusted=trusted)
+    kept = [library.connect(b"100.64.0.1:%d" % n) for n in range(2)]
+    stranger = library.connect(b"100.64.0.2:1")
+    await until(lambda: silent(listener) == 3, "they are served")
+    with library.connect(b"100.64.0.3:1") as connection:
+        assert await ask(connection) == "<100.64.0.3>"
+        assert await ended(stranger)
+    assert [await ask(one) for one in kept] == ["<100.64.0.1>"] * 2
+    for one in (*kept, stranger):
+        one.close()
+    listener.close()
+
+
+async def test_a_lookup_that_fails_costs_one_connection_and_one_line(
+    server: web.Server, library: Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def trusted(address: str) -> bool:
+        raise RuntimeError("on purpose")
+
+    listener = Listener(library.descriptor, server, 4, trusted=trusted)
+    for _ in range(20):
+        with library.connect(b"100.64.0.1:1") as connection:
+            assert await ask(connection) == ""
+    assert caplog.text.count("could not be served") == 1
+    assert listener.connections == 0
     listener.close()
 
 

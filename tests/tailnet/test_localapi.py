@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,11 @@ CALLER = "100.64.0.9:1234"
 PERSON = {
     "Node": {"Name": "laptop.example.ts.net.", "ComputedName": "laptop", "Extra": 1},
     "UserProfile": {"LoginName": "a@example.com"},
-    "CapMap": {"example.com/cap/x": [{"a": 1}], "example.com/cap/bare": None},
+    "CapMap": {
+        "example.com/cap/x": [{"a": 1}],
+        "example.com/cap/bare": None,
+        "example.com/cap/none": [],
+    },
 }
 TAGGED = {
     "Node": {"ComputedName": "gateway", "Tags": ["tag:aperture"]},
@@ -74,7 +79,7 @@ async def test_whois(api: LocalApi, node: StandIn) -> None:
     assert await api.whois(CALLER) == Peer(
         login="a@example.com",
         node="laptop.example.ts.net",
-        capabilities={"example.com/cap/x": [{"a": 1}], "example.com/cap/bare": []},
+        capabilities={"example.com/cap/x": [{"a": 1}]},  # a grant without an object grants nothing
     )
     # A tagged node's login is nobody's: who matches by login must not match it.
     node.answers["whois"] = TAGGED
@@ -161,6 +166,35 @@ async def test_a_node_that_does_not_answer_knows_nobody(
     assert await Whois().ask(api, "") is None
 
 
+async def test_many_connections_of_one_caller_are_one_lookup(api: LocalApi, node: StandIn) -> None:
+    node.answers["whois"] = PERSON
+    whois = Whois()
+    calls = [whois.ask(api, f"100.64.0.9:{port}") for port in range(50)]
+    peers = await asyncio.gather(*calls)
+    assert {peer.login for peer in peers if peer} == {"a@example.com"}
+    assert len(node.asked) == 1
+
+
+async def test_a_node_that_does_not_answer_does_not_flood_the_log(
+    api: LocalApi, node: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.answers["whois"] = "rubbish"
+    now = 0.0
+    whois = Whois(clock=lambda: now)
+    for number in range(100):
+        assert await whois.ask(api, f"100.64.0.{number}:1") is None
+    assert caplog.text.count("treated as nobody") == 1
+    now = 60.0
+    assert await whois.ask(api, CALLER) is None
+    assert caplog.text.count("treated as nobody") == 2
+
+
+async def test_ping(api: LocalApi, node: StandIn) -> None:
+    node.answers["ping"] = {"Err": ""}
+    await api.ping("fd7a:115c:a1e0::1")
+    assert node.asked == ["/localapi/v0/ping?ip=fd7a:115c:a1e0::1&type=TSMP"]
+
+
 async def test_many_names_do_not_pile_up(api: LocalApi, node: StandIn) -> None:
     node.answers["whois"] = PERSON
     whois = Whois()
@@ -174,8 +208,9 @@ async def test_log_lines_are_told_at_debug(caplog: pytest.LogCaptureFixture) -> 
     pipe = LogPipe()
     library_end = pipe.hand_over()
     os.write(library_end, b"first\n[v2] noise\nsecond ")
-    os.write(library_end, b"half\n" + b"\xff\n")
+    os.write(library_end, b"half\n" + b"\xff\n[operator] look\n")
     pipe.close()
     os.close(library_end)
-    messages = [record.getMessage() for record in caplog.records if "logpipe" in record.name]
-    assert messages == ["first", "second half", "\ufffd"]
+    records = [record for record in caplog.records if "logpipe" in record.name]
+    assert [record.getMessage() for record in records] == ["first", "second half", "\ufffd", "look"]
+    assert [record.levelno == logging.WARNING for record in records] == [False] * 3 + [True]

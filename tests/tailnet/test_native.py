@@ -57,6 +57,27 @@ def test_refused_calls_give_the_librarys_reason() -> None:
         node.close()
 
 
+def test_a_port_is_set_where_the_library_can() -> None:
+    library = native.load_library()
+    node = native.NativeNode(library)
+    assert node.set_port(41641)
+    with pytest.raises(native.NodeFailed):
+        node.set_port(70000)
+    node.close()
+
+    class Upstream:
+        """A libtailscale that is not this project's own."""
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("tsheadroom_"):
+                raise AttributeError(name)
+            return getattr(library, name)
+
+    upstream = native.NativeNode(Upstream())  # type: ignore[arg-type]
+    assert not upstream.set_port(41641)
+    upstream.close()
+
+
 async def test_in_thread_passes_results_and_errors_on() -> None:
     assert await native.in_thread(lambda: threading.current_thread().daemon) is True
 

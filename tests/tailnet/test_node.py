@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,3 +232,78 @@ def test_a_control_server_that_comes_late_is_waited_for(
     until(lambda: "control server can be reached" in node.log.read_text(), "the advice")
     start_control(f"-listen=127.0.0.1:{port}")
     until(lambda: "state=Running" in node.log.read_text(), "the node runs")
+
+
+def udp_ports() -> set[int]:
+    """The UDP ports that are taken on this machine."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+
+
+def remembered(state: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((state / "tailnet.json").read_text())
+    except FileNotFoundError:
+        return {"port": 0, "callers": []}
+    return content
+
+
+def test_a_restarted_node_is_where_its_callers_left_it_and_tells_them(
+    serve: Callable[..., Served], control: ControlServer, caller: Caller, tmp_path: Path
+) -> None:
+    state = tmp_path / "kept"
+    first = serve(control.url, "--key", "any", state=state)
+    assert who(caller, first)["remote"] == caller.ip
+    until(lambda: caller.ip in remembered(state)["callers"], "the caller is remembered")
+    port = remembered(state)["port"]
+    assert port in udp_ports()
+    first.process.kill()
+    first.process.wait()
+    assert port not in udp_ports()
+    second = serve(control.url, "--key", "any", state=state)
+    assert port in udp_ports()
+    said = f"an earlier caller knows that the node is back addr={caller.ip}"
+    until(lambda: said in second.log.read_text(), said)
+    assert who(caller, second)["remote"] == caller.ip
+    assert second.close() == 0
+    assert remembered(state)["port"] == port
+
+
+def test_a_taken_port_is_given_up_for_another_that_is_kept(
+    serve: Callable[..., Served], control: ControlServer, tmp_path: Path
+) -> None:
+    state = tmp_path / "kept"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 0))
+        asked = taken.getsockname()[1]
+        first = serve(control.url, "--key", "any", "--port", str(asked), state=state)
+        assert f"the UDP port is taken; using another one asked={asked}" in first.log.read_text()
+        first.close()
+    port = remembered(state)["port"]
+    assert port not in (0, asked)
+    second = serve(control.url, "--key", "any", state=state)
+    assert port in udp_ports()
+    second.close()
+
+
+def test_callers_that_are_not_named_share_a_quarter(
+    serve: Callable[..., Served],
+    control: ControlServer,
+    caller: Caller,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    named = Caller(control.url, tmp_path_factory.mktemp("named"), hostname="named")
+    try:
+        node = serve(control.url, "--key", "any", "--connections", "4", "--allow", "NAMED")
+        strangers = caller.http(node.ip)
+        strangers.request("POST", "/echo", b"half", {"Content-Length": "10"})
+        until(lambda: who(named, node)["connections"] == 2, "the stranger is served")
+        with pytest.raises((http.client.HTTPException, OSError)):
+            who(caller, node)
+        assert "not trusted (--allow); closing new ones limit=1" in node.log.read_text()
+        kept = [named.http(node.ip) for _ in range(3)]
+        assert [one.ask("GET", "/who")[0] for one in kept] == [200] * 3
+        for one in (*kept, strangers):
+            one.close()
+    finally:
+        named.close()

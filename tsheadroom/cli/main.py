@@ -146,7 +146,21 @@ def main() -> None:
     "--max-connections",
     type=click.IntRange(1),
     default=1024,
-    help="Number of open tailnet connections. Any more are closed at once.",
+    help="Number of open tailnet connections. When all are taken, silent ones make room.",
+)
+@option(
+    "--allow",
+    multiple=True,
+    metavar="NAME",
+    help="A peer whose connections may take all places: the full name of its node, a tag, or a"
+    " login. May be given several times; then all other peers share a quarter of the places.",
+)
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="that of the last start, else any",
+    help="UDP port for WireGuard. If it is taken, another one is used.",
 )
 def serve(**options: Any) -> None:
     """Serve the hook on the tailnet until SIGTERM or SIGINT.

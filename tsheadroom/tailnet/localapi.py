@@ -164,8 +164,17 @@ class LocalApi:
             login="" if tags else raw.user_profile.login_name,
             node=raw.node.name.rstrip(".") or raw.node.computed_name,
             tags=tags,
-            capabilities={name: values or [] for name, values in (raw.cap_map or {}).items()},
+            # A grant gives an application capability a list of objects. One without any, null or
+            # [], gives nothing: that is how a grant that is being written looks.
+            capabilities={name: values for name, values in (raw.cap_map or {}).items() if values},
         )
+
+    async def ping(self, address: str) -> None:
+        """Send a peer a packet through the tailnet, and wait for its answer. Raises LocalApiFailed.
+
+        The peer's node then knows where this one is reached now, and has a fresh session with it.
+        """
+        await self._ask("POST", f"ping?ip={address}&type=TSMP")
 
     async def log_in(self) -> None:
         """Ask the control server for a login URL, which then comes as an event."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 
-from tsheadroom.lines import PrintedLines
+from tsheadroom.lines import LINE_BYTES, PrintedLines
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +17,9 @@ _CHUNK = 64 << 10
 
 # tsnet marks the lines that only its developers need.
 _NOISE = ("[v2]", "[v3]")
+
+# The library's own mark for a line that operators need; it has seen to it that these are few.
+_FOR_OPERATORS = b"[operator] "
 
 # Chunks that are read at the end: what the pipe holds, and not what a flood adds meanwhile.
 _LAST_CHUNKS = 32
@@ -28,6 +31,7 @@ class LogPipe:
     def __init__(self) -> None:
         self._reads, self._writes = os.pipe()
         os.set_blocking(self._reads, False)
+        self._rest = b""
         self._lines = PrintedLines()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._reads, self._readable)
@@ -54,10 +58,21 @@ class LogPipe:
         if not chunk:
             self._end()
             return False
-        if log.isEnabledFor(logging.DEBUG):
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest = self._rest[:LINE_BYTES]
+        others = [line for line in lines if not self._is_for_operators(line)]
+        if others and log.isEnabledFor(logging.DEBUG):
             self._tell_left_out(self._lines.left_out())
-            self._log(self._lines.feed(chunk))
+            self._log(self._lines.feed(b"\n".join([*others, b""])))
         return True
+
+    def _is_for_operators(self, line: bytes) -> bool:
+        """Log a line that operators need, and return True."""
+        found = line.startswith(_FOR_OPERATORS)
+        if found:
+            text = line.removeprefix(_FOR_OPERATORS)[:LINE_BYTES].decode(errors="replace")
+            log.warning("%s", text.strip())
+        return found
 
     def _log(self, lines: list[str]) -> None:
         for text in lines:
@@ -69,7 +84,7 @@ class LogPipe:
             log.debug("%d more lines of the node not logged", more)
 
     def _end(self) -> None:
-        self._log(self._lines.end())
+        self._log(self._lines.feed(self._rest + b"\n"))
         self._tell_left_out(self._lines.left_out(at_end=True))
         self._loop.remove_reader(self._reads)
         os.close(self._reads)

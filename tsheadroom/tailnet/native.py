@@ -45,7 +45,7 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "tailscale_loopback": (_INT, _BUFFER, _SIZE, _BUFFER, _BUFFER),
 }
 # In this project's own library only.
-_TAGS_CALL = "tsheadroom_set_tags"
+_TAGS_CALL, _PORT_CALL = "tsheadroom_set_tags", "tsheadroom_set_port"
 
 
 class LibraryUnusable(TsheadroomError):
@@ -90,6 +90,8 @@ def load_library() -> ctypes.CDLL:
         call.argtypes, call.restype = arguments, ctypes.c_int
     if hasattr(library, _TAGS_CALL):
         getattr(library, _TAGS_CALL).argtypes = (_INT, _TEXT)
+    if hasattr(library, _PORT_CALL):
+        getattr(library, _PORT_CALL).argtypes = (_INT, _INT)
     return library
 
 
@@ -131,6 +133,13 @@ class NativeNode:
         if not hasattr(self._library, _TAGS_CALL):
             raise LibraryUnusable("this libtailscale cannot ask for tags")
         self._check(getattr(self._library, _TAGS_CALL)(self._handle, ",".join(tags).encode()))
+
+    def set_port(self, port: int) -> bool:
+        """Use this UDP port. Returns False if the library is not this project's own and cannot."""
+        if not hasattr(self._library, _PORT_CALL):
+            return False
+        self._check(getattr(self._library, _PORT_CALL)(self._handle, port))
+        return True
 
     def start(self) -> None:
         """Start the node; it comes up by itself afterwards."""

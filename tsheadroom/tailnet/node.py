@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsheadroom.tailnet.listener import Listener
-from tsheadroom.tailnet.localapi import LocalApi, NodeStatus, Peer
+from tsheadroom.tailnet.localapi import LocalApi, LocalApiFailed, NodeStatus, Peer
 from tsheadroom.tailnet.logpipe import LogPipe
 from tsheadroom.tailnet.native import Loopback, NativeNode, NodeFailed, in_thread, load_library
+from tsheadroom.tailnet.remembered import Remembered, free_port
 from tsheadroom.tailnet.statedir import StateDirectory
 from tsheadroom.tailnet.watch import Watch
 from tsheadroom.tailnet.whois import Whois
@@ -42,6 +43,9 @@ class NodeOptions:
     control_url: str | None = None
     ephemeral: bool = False
     tags: tuple[str, ...] = ()  # needed if the auth key is an OAuth client secret
+    port: int = 0  # UDP, for WireGuard; 0: that of the last start, else any
+    # Peers whose connections may take all places: names of nodes, tags, logins. Empty: all peers'.
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,7 +69,9 @@ class Node:
         self._listener: Listener | None = None
         self._life: asyncio.Task[None] | None = None
         self._whois = Whois()
-        self._watch = Watch(has_key=bool(options.authkey))
+        self._watch = Watch(has_key=bool(options.authkey), on_running=self._greet)
+        self._remembered = Remembered(options.state_dir)
+        self._greetings: set[asyncio.Task[None]] = set()
         self.loopback: Loopback | None = None
 
     async def start(self) -> None:
@@ -76,6 +82,7 @@ class Node:
         except BaseException:
             self._state_dir.close()
             raise
+        self._remembered.load()
 
     async def listen(
         self,
@@ -129,6 +136,7 @@ class Node:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._life
         await self._take_down()
+        await self._remembered.close()
         self._state_dir.close()
 
     async def _live(self) -> None:
@@ -151,6 +159,7 @@ class Node:
         self._native = native = NativeNode(self._library)
         self._logs = LogPipe()
         native.set_log_descriptor(self._logs.hand_over())
+        self._choose_port(native)
         # Shielded: if this is cancelled, the start must end first. tsnet must not be closed while
         # it starts.
         starting = asyncio.ensure_future(in_thread(lambda: self._start_native(native)))
@@ -166,7 +175,49 @@ class Node:
         if self._service is None:
             os.close(descriptor)
             return
-        self._listener = Listener(descriptor, self._service.factory, self._service.max_connections)
+        self._listener = Listener(
+            descriptor,
+            self._service.factory,
+            self._service.max_connections,
+            trusted=self._trusts if self._options.allow else None,
+            on_caller=self._remembered.note_caller,
+        )
+
+    def _choose_port(self, native: NativeNode) -> None:
+        """Have the node where its peers left it, if that port is free."""
+        asked = self._options.port
+        port = free_port(asked, self._remembered.port)
+        if not native.set_port(port):
+            if asked:
+                log.warning("this libtailscale cannot be given a UDP port asked=%d", asked)
+            return
+        if asked and port != asked:
+            log.warning("the UDP port is taken; using another one asked=%d port=%d", asked, port)
+        self._remembered.note_port(port)
+
+    def _greet(self) -> None:
+        """Tell the peers that called last that the node is back, and where.
+
+        They still have a session with the node that ended, and would notice only after seconds.
+        """
+        for address in self._remembered.callers:
+            greeting = asyncio.get_running_loop().create_task(self._greet_one(address))
+            self._greetings.add(greeting)
+            greeting.add_done_callback(self._greetings.discard)
+
+    async def _greet_one(self, address: str) -> None:
+        if self._api is None:
+            return
+        try:
+            await self._api.ping(address)
+            log.debug("an earlier caller knows that the node is back addr=%s", address)
+        except LocalApiFailed as error:  # that node may be off, or gone for good
+            log.debug("an earlier caller was not reached addr=%s: %s", address, error)
+
+    async def _trusts(self, address: str) -> bool:
+        """True if --allow names the peer with this "ip:port"."""
+        peer = await self.whois(address)
+        return peer is not None and is_named(peer, self._options.allow)
 
     def _start_native(self, native: NativeNode) -> tuple[int, Loopback]:
         options, service = self._options, self._service
@@ -183,6 +234,8 @@ class Node:
         return native.listen(service.address if service else ":80"), native.loopback()
 
     async def _take_down(self) -> None:
+        for greeting in self._greetings:
+            greeting.cancel()
         native, self._native = self._native, None
         api, self._api = self._api, None
         if api is not None:
@@ -197,6 +250,12 @@ class Node:
         if self._logs is not None:
             self._logs.close()
             self._logs = None
+
+
+def is_named(peer: Peer, names: tuple[str, ...]) -> bool:
+    """True if one of these is the peer's login, one of its tags, or its node's full name."""
+    known = {name.lower() for name in (peer.login, peer.node, *peer.tags) if name}
+    return any(name.lower() in known for name in names)
 
 
 def _tell_failure(life: asyncio.Task[None]) -> None:

@@ -39,8 +39,15 @@ _EXPIRY_SECONDS = 12 * 3600.0
 class Watch:
     """What is known of one node. follow() keeps it up to date."""
 
-    def __init__(self, *, has_key: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        has_key: bool,
+        on_running: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._has_key = has_key
+        self._on_running = on_running
         self._clock = clock
         self._asked_for_url = False
         self._expiry_seen = 0.0
@@ -60,6 +67,7 @@ class Watch:
             try:
                 async for event in api.watch():
                     if self.note(event):
+                        self._on_running()
                         await self._introduce(api)
                 log.debug("the node's event bus ended")
             except LocalApiFailed as error:
