@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.lab import crowd, latency, micro, profiling, traffic
+from scripts.lab import crowd, latency, micro, profiling, restart, traffic
 
 UNITS = {"KB": 1_000, "MB": 1_000_000}
 
@@ -51,6 +51,8 @@ def parse() -> argparse.Namespace:
                       help="twice the load that it carries, and the time after")  # fmt: skip
     mode.add_argument("--leak", action="store_true",
                       help="memory over 5,000 turns of 500 conversations")  # fmt: skip
+    mode.add_argument("--restart", type=int, nargs="?", const=restart.USUAL, metavar="N",
+                      help="N restarts as a tailnet caller sees them (usually 20)")  # fmt: skip
     mode.add_argument("--micro", action="store_true",
                       help="split, hash, plan, splice alone, at 50 KB, 1 MB, 20 MB")  # fmt: skip
     mode.add_argument("--profile", type=Path, metavar="FILE.svg",
@@ -77,6 +79,8 @@ def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[
         return crowd.overload(traces, options)
     if given.leak:
         return crowd.leak(traces, options)
+    if given.restart:
+        return restart.run(traces, given.restart, options)
     if given.profile:
         cases = given.row or [latency.Case(213_000)]
         return profiling.run(traces, cases[0], given.profile, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http
+import json
 import math
 import os
 import re
@@ -18,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
 from scripts.lab.door import ROOT
 from tests.tailnet import private
@@ -54,10 +56,13 @@ class Usage:
 class Daemon:
     """`tsheadroom serve` with a new state directory; a context manager.
 
-    `address` is its host and port, unless it is on a tailnet.
+    `address` is its host and port, unless it is on a tailnet. `settings` are in its file when it
+    starts. `stdout` and `stderr` are descriptors; None for stderr is its log.
     """
 
     address = ""
+    control: private.ControlServer | None = None  # of its tailnet
+    caller: private.Caller | None = None  # the second node there
     _dial: Callable[[], socket.socket]
 
     def __init__(
@@ -66,17 +71,26 @@ class Daemon:
         pool: int = 2,
         runner: tuple[str, ...] = ("tsheadroom",),
         tailnet: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        stdout: int = subprocess.DEVNULL,
+        stderr: int | None = None,
     ) -> None:
         self._pool = pool
+        self._streams = stdout, stderr
         self._parts = contextlib.ExitStack()
         try:
             directory = short_directory("tsheadroom-bench-")
             self._parts.callback(shutil.rmtree, directory, ignore_errors=True)
-            self._log, self._state = directory / "log", directory / "state"
+            self._log, self.state = directory / "log", directory / "state"
+            self.settings_file = directory / "config.json"
+            if settings is not None:
+                self.settings_file.write_text(json.dumps(settings))
             place = self._on_a_tailnet(directory) if tailnet else self._on_a_port()
-            words = ["serve", *place, "--pool-size", str(pool), "--state-dir", str(self._state)]
-            words += ["--config", str(directory / "config.json"), *options]
-            self._start([sys.executable, "-m", *runner, *words])
+            words = ["serve", *place, "--pool-size", str(pool), "--state-dir", str(self.state)]
+            words += ["--config", str(self.settings_file), *options]
+            self._command = [sys.executable, "-m", *runner, *words]
+            self.start()
+            self._parts.callback(self.stop)
         except BaseException:
             self._parts.close()
             raise
@@ -90,34 +104,35 @@ class Daemon:
 
     def _on_a_tailnet(self, directory: Path) -> list[str]:
         private.build()
-        control = private.ControlServer()
+        self.control = control = private.ControlServer()
         self._parts.callback(control.close)
         (directory / "caller").mkdir()
-        caller = private.Caller(control.url, directory / "caller")
+        self.caller = caller = private.Caller(control.url, directory / "caller")
         self._parts.callback(caller.close)
         self._dial = lambda: caller.connect(HOST, timeout=PATIENCE)
         return ["--control-url", control.url, "--hostname", HOST]
 
-    def _start(self, command: list[str]) -> None:
+    def start(self) -> None:
+        """Start it, or start it again with the state that it has."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TSHEADROOM_", "TS_"))}
-        with self._log.open("wb") as errors:
+        stdout, stderr = self._streams
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                self._command,
                 cwd=ROOT,
                 env={**kept, **private.NODE_ENVIRONMENT, "TS_AUTHKEY": "any"},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stdout=stdout,
+                stderr=log if stderr is None else stderr,
             )
-        self._parts.callback(self._end)
 
     def connect(self) -> socket.socket:
         """Open a connection to it."""
         return self._dial()
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         try:
-            self._wait_ready()
+            self.wait_ready()
         except BaseException:
             self._parts.close()
             raise
@@ -131,7 +146,7 @@ class Daemon:
     ) -> None:
         self._parts.close()
 
-    def _wait_ready(self) -> None:
+    def wait_ready(self) -> None:
         """Wait until every worker is warm."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
@@ -147,14 +162,25 @@ class Daemon:
         """True if all workers are warm. Otherwise a row would measure the start of a worker."""
         return self.metrics().get("tsheadroom_pool_slots_warm", 0) >= self._pool
 
-    def _end(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal, or by force where that does not end it; its exit code."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
         try:
-            self._process.wait(STOP_SECONDS)
+            return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process that runs, or ran last."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """True unless it has ended."""
+        return self._process.poll() is None
 
     @property
     def log(self) -> str:
@@ -167,7 +193,7 @@ class Daemon:
 
     def page(self, path: str) -> tuple[int, str]:
         """Get one of its pages: status and text."""
-        return status.ask(self._state, path)
+        return status.ask(self.state, path)
 
     def metrics(self) -> dict[str, float]:
         """Read its series, by name with labels."""
@@ -176,11 +202,11 @@ class Daemon:
 
     def usage(self) -> Usage:
         """Read CPU and memory now, of the daemon and of all processes that it has started."""
-        workers = [pid for pid in _tree(self._process.pid) if pid != self._process.pid]
+        workers = [pid for pid in tree(self.pid) if pid != self.pid]
         return Usage(
-            _cpu(self._process.pid),
+            _cpu(self.pid),
             sum(map(_cpu, workers)),
-            _pss(self._process.pid),
+            _pss(self.pid),
             sum(map(_pss, workers)),
         )
 
@@ -191,7 +217,8 @@ def short_directory(prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir=usual if len(usual) < LONGEST else "/tmp"))
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
+    """The pids of a process and of all that it has started, as far as they run."""
     children: dict[int, list[int]] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
