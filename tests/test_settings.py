@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from tsheadroom import settings
 from tsheadroom.settings import (
+    MAX_FILE_BYTES,
     Settings,
     SettingsChanged,
     SettingsInvalid,
@@ -188,6 +191,80 @@ def test_an_unusable_file_at_start_is_a_warning_and_the_defaults(
     store.load()
     assert store.current == Settings()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_huge_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+
+
+def a_link_to_a_fifo(path: Path) -> None:
+    os.mkfifo(path.with_name("fifo"))
+    path.symlink_to("fifo")
+
+
+@pytest.mark.parametrize(
+    ("put", "why"),
+    [
+        (a_fifo, "is a FIFO"),
+        (a_socket, "is a socket"),
+        (a_device, "is a device"),
+        (a_link_to_a_fifo, "is a FIFO"),
+        (a_huge_file, "more than 1 MiB"),
+    ],
+)
+def test_what_is_no_settings_file_is_said_and_not_waited_for(
+    store: SettingsStore,
+    caplog: pytest.LogCaptureFixture,
+    put: Callable[[Path], None],
+    why: str,
+) -> None:
+    put(store.path)
+    store.load()
+    assert not store.reload()
+    assert store.current == Settings()
+    assert [why in record.getMessage() for record in caplog.records] == [True, True]
+
+
+def test_an_update_does_not_take_the_place_of_a_fifo(store: SettingsStore) -> None:
+    os.mkfifo(store.path)
+    with pytest.raises(SettingsNotWritten, match="is a FIFO"):
+        store.update(b'{"lossy": true}')
+    assert store.current == Settings()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_settings_of_somebody_else_are_not_taken(
+    store: SettingsStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.path.write_text('{"lossy": true}')
+    os.chown(store.path, 12345, 12345)
+    store.load()
+    assert store.current == Settings()
+    assert "belongs to user 12345" in caplog.text
+
+
+def test_a_file_behind_links_is_read_as_kubernetes_mounts_it(tmp_path: Path) -> None:
+    (tmp_path / "..2026_11_24").mkdir()
+    (tmp_path / "..2026_11_24" / "config.json").write_text('{"lossy": true}')
+    (tmp_path / "..data").symlink_to("..2026_11_24")
+    (tmp_path / "config.json").symlink_to("..data/config.json")
+    store = SettingsStore(tmp_path / "config.json")
+    store.load()
+    assert store.current.lossy
 
 
 def test_a_go_daemons_file_is_taken_and_an_unknown_field_costs_only_itself(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conversations.asking import begin, decide
+from tests.served import until
 from tsheadroom.aperture.digests import digest
 from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.forms import Edit, Form
@@ -18,6 +21,7 @@ from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes, Request
 from tsheadroom.conversations.recognise import Status
 from tsheadroom.conversations.store import Line, Record
+from tsheadroom.conversations.store.file import FILE_NAME
 from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
 from tsheadroom.conversations.turn import Turn
@@ -372,4 +376,62 @@ def test_a_spoilt_file_is_set_aside(tmp_path: Path, damage: Callable[[bytes], by
     assert len(list(tmp_path.glob("conversations.spoilt-*.sqlite3"))) == 1
     assert ledger.disk
     assert ledger.disk.replaced == 1
+    ledger.close()
+
+
+def test_after_the_file_was_begun_anew_a_conversation_in_memory_is_kept_whole(
+    tmp_path: Path,
+) -> None:
+    """Its next record must not build on one that went with the old file."""
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    ask(ledger, "a B c")
+    (tmp_path / FILE_NAME).unlink()
+    until(lambda: ledger.disk is not None and ledger.disk.replaced == 1)
+    before = ask(ledger, "a B c D e")
+    assert set(before.forms) == {0, 2, 4}
+    ledger.close()
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    turn = begin(ledger, request("a B c D e F g"))
+    assert turn.status is Status.CONTINUED
+    assert turn.forms == before.forms
+    ledger.close()
+
+
+def test_a_conversation_that_memory_had_let_go_is_a_gap_after_that(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path, memory=0)
+    ledger.open()
+    ask(ledger, "a")
+    ask(ledger, "z")
+    (tmp_path / FILE_NAME).unlink()
+    until(lambda: ledger.disk is not None and ledger.disk.replaced == 1)
+    turn = ask(ledger, "a B c")
+    assert (turn.status, turn.undecided) == (Status.UNKNOWN, [2])
+    ledger.close()
+
+
+def test_later_records_do_not_build_on_one_that_could_not_be_written(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        turn = begin(ledger, request("a B c"))
+        saved = turn.decide({2: form("f2")})
+        assert saved
+        until(lambda: saved.cancel() or saved.done())
+        turn.take_back()
+        turn.arrived()
+        assert set(turn.forms) == {0}
+    until(lambda: ledger.disk is not None and ledger.disk.trouble is None)
+    before = ask(ledger, "a B c D e")
+    assert set(before.forms) == {0, 4}
+    ledger.close()
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    turn = begin(ledger, request("a B c D e F g"))
+    assert turn.status is Status.CONTINUED
+    assert turn.forms == before.forms
     ledger.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tsheadroom.aperture.post_response import Bill, Usage
+from tsheadroom.conversations.store import StoreState
 from tsheadroom.economy.billing import TREATED, Billing, BillOutcome, Forecast
 from tsheadroom.economy.windows import Windows
 from tsheadroom.telemetry import gauges
@@ -381,6 +383,20 @@ def test_a_window_that_is_only_kept_compressed_is_told() -> None:
     metrics = Metrics()
     metrics.watch(lambda: gauges.of_windows(windows))
     assert metrics.value("tsheadroom_conversations_fitting_compressed_only") == 1
+
+
+def test_the_state_of_the_disk_is_told() -> None:
+    states = [
+        StoreState(trouble="locked", replaced=2, replaced_why="", replaced_s=9.0, refused=3),
+        StoreState(trouble=None, replaced=2, replaced_why="", replaced_s=9.0, refused=3),
+    ]
+    for ok, state in enumerate(states):
+        metrics = Metrics()
+        metrics.watch(partial(gauges.of_store, state))
+        assert metrics.value("tsheadroom_store_ok") == ok
+        assert metrics.value("tsheadroom_store_replaced_total") == 2
+        assert metrics.value("tsheadroom_store_rows_refused_total") == 3
+    assert gauges.of_store(None) == []
 
 
 def test_bills_are_told_by_provider_model_and_arm() -> None:

@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 _GROUPED = 512  # writes in one transaction at most, so that the first does not wait too long
 _PATIENCE_S = 2.0  # how long writes wait for a file that is locked; half of a turn's deadline
-_RETRY_S = 0.5  # and then, while writes fail at once, until it is tried again
-_RETRY_LOCKED_S = 0.02  # until then; SQLite itself waits as well
+_RETRY_LOCKED_S = 0.02  # between two tries meanwhile; SQLite itself waits as well
+_RETRY_S = 0.5  # and after that; writes fail at once then
+_STUCK_S = 2.0  # if one write takes longer, the disk does not answer
 _CHECK_S = 1.0  # between two looks whether the file is still there
 _IDLE_S = 2.0  # without a write, after which SQLite's log is emptied
 _LOG_S = 60.0  # and how long it may grow at most: it holds what was deleted
@@ -92,7 +93,7 @@ class Writer:
         """Why nothing can be written now; None if it can."""
         if self._down:
             return self._file.trouble
-        late = time.monotonic() - self._began > _PATIENCE_S
+        late = time.monotonic() - self._began > _STUCK_S
         return "the disk does not answer" if late else None
 
     def submit(self, sql: str, values: tuple[object, ...]) -> Write:
@@ -164,7 +165,7 @@ class Writer:
         self._end()
 
     def _ended(self) -> bool:
-        late = time.monotonic() - self._closed_at > _PATIENCE_S
+        late = time.monotonic() - self._closed_at > _STUCK_S
         return self.closed and (not self._queue or self._connection is None or late)
 
     def _next(self) -> list[Write]:
