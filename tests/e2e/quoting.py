@@ -18,6 +18,7 @@ class NamedError(Exception):
 class Result:
     forms: list[dict[str, Any]]
     notes: dict[str, Any] = field(default_factory=dict)
+    convicted: list[int] = field(default_factory=list)
 
 
 class Conversation:
@@ -32,7 +33,7 @@ class Conversation:
     def context(self, item: dict[str, Any]) -> None:
         self.items.append(item)
 
-    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Result:
+    def compress(self, items: list[dict[str, Any]], *_: Any) -> Result:
         self.items += items
         part = next(p for item in items for p in item["parts"] if p["kind"] == "tool_result")
         text = part["text"]
@@ -67,6 +68,7 @@ def quote(text: str) -> None:
 class Compressor:
     headroom_version = "0.0-quoting"
     lacks = ""
+    worn = False
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,11 +192,21 @@ def result(how: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize("how", ["print", "raise", "name", "exit", "abort", "slot"])
-def test_workers_that_quote(daemon: Served, how: str) -> None:
-    before = daemon.log.count("level=")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("print", 'stderr: KeyError"'),
+        ("raise", r"answered KeyError at [\w.: ]*quoting\.py:\d+"),
+        ("name", r"answered unknown at [\w.: ]*quoting\.py:\d+"),
+        ("exit", "failed: exit code 1"),
+        ("abort", "stderr: Fatal Python error: Aborted"),
+        ("slot", 'msg="form refused" item=2 reason="there is no text at its slot, 4 steps deep"'),
+    ],
+)
+def test_workers_that_quote(daemon: Served, how: str, said: str) -> None:
+    before = len(daemon.log)
     assert daemon.hook(result(how)) == {"action": "allow"}
-    until(lambda: daemon.log.count("level=") > before)  # it was asked, and something was said
+    until(lambda: re.search(said, daemon.log[before:]) is not None)
 
 
 def test_defects_of_the_daemons_own(daemon: Served) -> None:

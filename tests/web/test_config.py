@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from tsheadroom.settings import Settings, SettingsStore, merge
 from tsheadroom.telemetry.series import Metrics
+from tsheadroom.web import pace
 from tsheadroom.web.access import DEFAULT_CAPABILITY, Access
 from tsheadroom.web.app import make_app, make_runner
 from tsheadroom.web.bills import Bills
@@ -148,6 +150,21 @@ async def test_a_bad_body_is_a_400_with_a_sentence(
         assert await answer.text() == sentence
     assert site.store.current == Settings()
     assert not site.store.path.exists()
+
+
+@pytest.mark.parametrize("body", [b"Z", b'5\r\n{"mod'])
+async def test_a_body_that_does_not_come_is_a_400(
+    start: Start, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.05)
+    site = await start()
+    reader, writer = await asyncio.open_connection(*site.runner.addresses[0][:2])
+    writer.write(b"PUT /config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    answer = await reader.read()  # until it is closed
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"the settings could not be read\n")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_64_kib_are_taken(start: Start) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tsheadroom.settings import (
     Settings,
@@ -16,6 +17,7 @@ from tsheadroom.settings import (
     SettingsStore,
     etag_of,
 )
+from tsheadroom.web.pace import Pace, TooSlow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +47,12 @@ class ConfigPage:
         """Change the settings that the body names. Answers with all of them."""
         if not await self._access.may_configure(request):
             return _sentence(403, self._access.refusal)
-        body = await _read(request)
-        if body is None:
-            return _sentence(400, f"settings must be at most {MAX_CONFIG_BYTES // 1024} KiB")
+        try:
+            body = await _read(request)
+        except SettingsInvalid as error:
+            refusal = _sentence(400, str(error))
+            refusal.force_close()  # the rest of the body may still be on its way
+            return refusal
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             return _sentence(400, "settings must come without a content-encoding")
         try:
@@ -79,13 +84,20 @@ class ConfigPage:
         )
 
 
-async def _read(request: web.Request) -> bytes | None:
-    """The body, or None if it is over the limit."""
+async def _read(request: web.Request) -> bytes:
+    """The body. Raises SettingsInvalid if it is over the limit, is no HTTP, or does not come."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_CONFIG_BYTES:
-            return None
+    try:
+        async with Pace() as pace:
+            async for chunk in request.content.iter_any():
+                pace.moved(len(chunk))
+                body += chunk
+                if len(body) > MAX_CONFIG_BYTES:
+                    raise SettingsInvalid(
+                        f"settings must be at most {MAX_CONFIG_BYTES // 1024} KiB"
+                    )
+    except (TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError):
+        raise SettingsInvalid("the settings could not be read") from None
     return bytes(body)
 
 
