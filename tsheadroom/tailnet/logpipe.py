@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
+from itertools import groupby
 
 from tsheadroom.lines import LINE_BYTES, PrintedLines
 
@@ -60,19 +62,18 @@ class LogPipe:
             return False
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         self._rest = self._rest[:LINE_BYTES]
-        others = [line for line in lines if not self._is_for_operators(line)]
-        if others and log.isEnabledFor(logging.DEBUG):
-            self._tell_left_out(self._lines.left_out())
-            self._log(self._lines.feed(b"\n".join([*others, b""])))
+        for wanted, group in groupby(lines, key=lambda line: line.startswith(_FOR_OPERATORS)):
+            if wanted:
+                self._tell_operators(group)
+            elif log.isEnabledFor(logging.DEBUG):
+                self._tell_left_out(self._lines.left_out())
+                self._log(self._lines.feed(b"\n".join([*group, b""])))
         return True
 
-    def _is_for_operators(self, line: bytes) -> bool:
-        """Log a line that operators need, and return True."""
-        found = line.startswith(_FOR_OPERATORS)
-        if found:
-            text = line.removeprefix(_FOR_OPERATORS)[:LINE_BYTES].decode(errors="replace")
-            log.warning("%s", text.strip())
-        return found
+    def _tell_operators(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            text = line.removeprefix(_FOR_OPERATORS)[:LINE_BYTES]
+            log.warning("%s", text.decode(errors="replace").strip())
 
     def _log(self, lines: list[str]) -> None:
         for text in lines:
