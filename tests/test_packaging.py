@@ -153,3 +153,9 @@ def test_the_image_pins_what_the_lock_file_pins() -> None:
     assert len(pinned) == len(re.findall(r"^[A-Za-z0-9][^ ]*==", lock, re.MULTILINE))
     assert all(re.fullmatch(r"[\w.\[\]-]+==[\w.+!-]+", pin) for pin in pinned)
     assert any(pin.startswith("headroom-ai==") for pin in pinned)
+
+
+def test_the_unit_lets_workers_give_up_the_file_system() -> None:
+    (calls,) = [value.split() for key, value in unit()["Service"] if key == "SystemCallFilter"]
+    assert calls[0] == "@system-service"
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= {*calls}
