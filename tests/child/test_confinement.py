@@ -62,6 +62,22 @@ def test_a_system_without_the_means_is_told_of_and_nothing_fails(
     assert all(f"without {name}: " in told for name in ("undumpable", "seccomp", "landlock"))
 
 
+def test_without_a_list_of_what_was_loaded_no_file_is_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("no home directory")
+
+    monkeypatch.setattr(confinement, "hub_cache", homeless)
+    monkeypatch.setattr(system, "renounce_privileges", lambda: None)
+    monkeypatch.setattr(landlock, "restrict", None)
+    child = Confinement(forks=False)
+    child.after_loading()
+    child.before_serving()
+    assert child.holds == ["unprivileged"]
+    assert "no home directory" in capsys.readouterr().err
+
+
 def test_elsewhere_than_on_linux_nothing_but_python_s_network_is_taken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def attempts(told: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "reading the state directory": lambda: os.open(file, os.O_RDONLY),
         "listing it": lambda: list(Path(folder).iterdir()),
         "reading /etc/passwd": lambda: os.open("/etc/passwd", os.O_RDONLY),
+        "the same by another root": lambda: Path(f"/proc/self/root{file}").read_bytes(),
         "writing the state directory": lambda: os.open(file, os.O_WRONLY),
         "emptying a file there": lambda: libc("truncate", bytes(file), ctypes.c_long(0)),
         "making a file there": lambda: os.open(new, os.O_CREAT | os.O_RDWR),
@@ -107,6 +108,8 @@ def attempts(told: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "memory beyond its limit": lambda: bytearray(told["memory"] * 2),
         "more memory": lambda: resource.setrlimit(resource.RLIMIT_DATA, (-1, -1)),
         "a core": lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20)),
+        "outliving the daemon": lambda: libc("prctl", 1, 0, 0, 0, 0),
+        "memory for all to see": lambda: libc("prctl", 4, 1, 0, 0, 0),
         "a namespace": lambda: libc("unshare", CLONE_NEWUSER),
         "a mount": lambda: libc("mount", b"none", b"/", None, MS_PRIVATE, None),
     }

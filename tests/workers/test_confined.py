@@ -25,6 +25,7 @@ INTRUDER = str(HERE / "intruder.py")
 
 BY_LANDLOCK = {
     "reading the state directory",
+    "the same by another root",
     "listing it",
     "reading /etc/passwd",
     "the same by /proc",

@@ -59,8 +59,12 @@ class Confinement:
 
     def after_loading(self) -> None:
         """Take down what may yet have to be opened; once a process that forks, for all forks."""
-        if system.LINUX:
+        if not system.LINUX:
+            return
+        try:
             self._readable = readable()
+        except (OSError, RuntimeError) as error:  # no /proc, or no home directory
+            print(f"what a worker has loaded is not known: {error}", file=sys.stderr)
 
     def before_serving(self) -> None:
         """Give up the rest, in a worker."""
@@ -69,7 +73,8 @@ class Confinement:
         if self._forks:
             self._try("seccomp", lambda: seccomp.install(alone=True))
         self._try("unprivileged", system.renounce_privileges)
-        self._try("landlock", lambda: landlock.restrict(self._readable))
+        if self._readable:
+            self._try("landlock", lambda: landlock.restrict(self._readable))
 
     def _filter_calls(self) -> None:
         environment.forbid_network()

@@ -63,8 +63,11 @@ NEVER = {
     "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5),
     "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
     "lremovexattr": (198, 15), "fremovexattr": (199, 16), "open_by_handle_at": (304, 265),
-    # Memory that processes share by name.
-    "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    # Memory, semaphores and queues that processes share by number or name.
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186),
+    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
     # No look into other processes, and no hand on them.
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "process_madvise": (440, 440), "process_mrelease": (448, 448), "kcmp": (312, 272),
@@ -136,6 +139,8 @@ def rules(own: int, *, alone: bool) -> Iterator[Rule]:
     # A file can be made to send signals to others when it becomes readable.
     for command in (F_SETOWN, F_SETSIG, F_SETOWN_EX):
         yield Rule((72, 25)[own], argument=1, test=EQUAL, value=command)  # fcntl
+    for option in (system.PR_SET_PDEATHSIG, system.PR_SET_DUMPABLE):
+        yield Rule((157, 167)[own], test=EQUAL, value=option)  # prctl: as it is, it stays
     # Of oneself only; other processes of the user have limits, too.
     yield Rule((302, 261)[own], test=EQUAL, value=0, met=False)  # prlimit64
     # ONNX's threads want to choose their processors, and complain when they may not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -66,7 +67,9 @@ class OwnMemory:
 
     def __init__(self) -> None:
         # Kept open: a call costs 3 us, a sixth of what opening the file again would.
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if LINUX else -1
+        self._statm = -1
+        with contextlib.suppress(OSError):  # no /proc
+            self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 
     def resident(self) -> int:
         """In bytes; 0 where the system does not say."""
