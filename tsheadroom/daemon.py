@@ -28,6 +28,7 @@ from tsheadroom.telemetry import gauges
 from tsheadroom.telemetry.billed import BillingCollector
 from tsheadroom.telemetry.output import LineOutput, standard
 from tsheadroom.telemetry.series import Metrics
+from tsheadroom.telemetry.shortage import say_briefly
 from tsheadroom.turns.turns import Turns
 from tsheadroom.web.access import Access
 from tsheadroom.web.app import make_app, make_runner
@@ -128,6 +129,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until a signal says to stop. Raises TsheadroomError if that is not possible."""
+        say_briefly(asyncio.get_running_loop())
         self._watch_signals()
         self._declare_series()
         async with contextlib.AsyncExitStack() as parts:  # what starts first ends last
