@@ -159,7 +159,7 @@ def main() -> None:
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    show_default="that of the last start, else any",
+    show_default="that of the last start",
     help="UDP port for WireGuard. If it is taken, another one is used.",
 )
 def serve(**options: Any) -> None:
