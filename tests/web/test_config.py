@@ -159,7 +159,7 @@ async def test_a_body_that_does_not_come_is_a_400(
     monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.05)
     site = await start()
     reader, writer = await asyncio.open_connection(*site.runner.addresses[0][:2])
-    writer.write(b"PUT /config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    writer.write(b'PUT /config HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"mod')
     answer = await reader.read()  # until it is closed
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.endswith(b"the settings could not be read\n")
