@@ -7,14 +7,17 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conversation import Body, call
 from tsheadroom.aperture.call import HookCall, read
-from tsheadroom.aperture.post_response import PostResponse, read_event
+from tsheadroom.aperture.post_response import PostResponse, Usage, read_event
 from tsheadroom.economy import billing
 from tsheadroom.economy.account import Account
 from tsheadroom.economy.billing import TREATED, UNASKED, BillOutcome
 
+SUMMED = ("turns", "input_tokens", "cached_tokens", "written_tokens", "output_tokens")
 USAGE = {"input_tokens": 3, "output_tokens": 4}
 
 
@@ -74,6 +77,36 @@ def test_an_amount_that_no_request_can_have_is_left_out_of_its_bill(
     # One that was not counted takes nothing from the bill that comes after it.
     account.take(event("r"))
     assert account.billing.events[BillOutcome.COUNTED] == 1
+
+
+NUMBERS = st.one_of(
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([10**18, 10**400, -(10**400), 1e308, -0.0]),
+)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.text(max_size=5), NUMBERS),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.tuples(JSON, JSON, JSON, JSON), max_size=5))
+def test_no_bill_makes_a_sum_odd(bills: list[tuple[Any, Any, Any, Any]]) -> None:
+    account = Account()
+    for number, (dollars, tokens, basis, cost) in enumerate(bills):
+        usage = dict.fromkeys(Usage.__struct_fields__, tokens)
+        for odd in (
+            {"dollars": dollars, "usage": usage, "cost_basis": basis},
+            {"usage": tokens},
+            cost,
+        ):
+            account.take(event(f"{number}{odd!r}", None, estimated_cost=odd))
+    for _, total in account.billing:
+        for amount in (total.dollars, *(getattr(total, name) for name in SUMMED)):
+            assert 0 <= float(amount) < 1e12
+    outcomes = account.billing.events
+    assert outcomes.total() == 3 * len(bills)
 
 
 def test_what_a_worker_says_it_saved_is_bounded() -> None:
