@@ -8,8 +8,18 @@ from hypothesis import strategies as st
 
 from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import answer
-from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
+from tsheadroom.aperture.call import (
+    MAX_ITEMS,
+    CallError,
+    Digests,
+    Envelope,
+    HookCall,
+    _parts_at_once,
+    _parts_by_walk,
+    read,
+)
 from tsheadroom.aperture.digests import digest
+from tsheadroom.aperture.walk import SplitError, Walk
 
 
 def call_of(data: bytes) -> HookCall:
@@ -88,12 +98,10 @@ def test_the_model_falls_back_to_the_bodys_own() -> None:
         b"[]",
         b"null",
         b'{"request_body":[]}',
-        b'{"request_body":{"messages":[1]}}',
         b'{"metadata":7,"request_body":{"messages":[]}}',
         b'{"metadata":{"model":7},"request_body":{"messages":[]}}',
         b'{"request_body":{"messages":[{"role":"user"}],"messages":[]}}',
         b'{"request_body":{"messages":[NaN]}}',
-        b'{"request_body":{"messages":[{"role":7}]}}',
         b'{"request_body":{"messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}}",
     ],
 )
@@ -116,12 +124,67 @@ def test_what_holds_no_conversation_is_an_envelope(data: bytes) -> None:
     assert isinstance(read(data), Envelope)
 
 
-def test_an_item_with_a_lone_surrogate_is_odd_and_the_rest_is_not() -> None:
-    odd, plain = rb'{"role":"user","content":"a\ud800"}', b'{"role":"user","content":"b"}'
-    data = b'{"request_body":{"messages":[' + odd + b"," + plain + b"]}}"
+def deep(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+ODD_ITEMS = [
+    b"null",
+    b"1",
+    b'"x"',
+    b"[]",
+    b'{"role":null}',
+    b'{"role":7,"content":"x"}',
+    b'{"role":"user","content":"caf\xe9"}',
+    b'{"role":"us\xe9r","content":"x"}',
+    b'{"role":"user","content":"\xed\xa0\x80"}',
+    rb'{"role":"user","content":"a\ud800"}',
+    b'{"role":"user","role":"user"}',
+    b'{"role":"user","n":1e999}',
+    b'{"role":"user","n":' + b"9" * 5000 + b"}",
+    b'{"role":"user","v":' + deep(985) + b"}",
+    b'{"role":"user","v":' + deep(5000) + b"}",
+]
+
+
+@pytest.mark.parametrize("odd", ODD_ITEMS)
+@pytest.mark.parametrize("key", ["messages", "input", "contents"])
+def test_an_item_that_cannot_be_read_is_an_item(odd: bytes, key: str) -> None:
+    plain = b'{"role":"user","content":"b"}'
+    data = b'{"request_body":{"%b":[%b,%b]}}' % (key.encode(), odd, plain)
     call = call_of(data)
-    assert call.odd == {0}
-    assert call.item(0) == odd
+    assert [call.item(0), call.item(1)] == [odd, plain]
+    assert call.by_model == [False, False]
+    assert len(set(Digests.of(call).names)) == 2
+
+
+@pytest.mark.parametrize("content", [b'"caf\xe9"', rb'"\ud800"', deep(2000)])
+def test_the_model_made_its_items_whatever_is_in_them(content: bytes) -> None:
+    item = b'{"content":%b,"role":"assistant"}' % content
+    assert call_of(b'{"request_body":{"messages":[%b]}}' % item).by_model == [True]
+
+
+def test_items_are_counted_up_to_a_bound() -> None:
+    body = b'{"request_body":{"messages":[' + b"1," * MAX_ITEMS + b"1]}}"
+    call = call_of(body)
+    assert call.is_cut
+    assert len(call.items) == MAX_ITEMS == len(call.by_model)
+    assert not call_of(body.replace(b"1,", b"", 1)).is_cut
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4), st.lists(json_values, max_size=4))
+def test_a_walk_takes_a_call_apart_in_the_same_way(
+    more: dict[str, object], items: list[object]
+) -> None:
+    body = {**more, "messages": items}
+    data = json.dumps({"metadata": {"model": "m"}, "request_body": body}).encode()
+    walked = _parts_by_walk(Walk(data))
+    try:
+        at_once = _parts_at_once(data)
+    except SplitError:  # a lone surrogate
+        return
+    assert (walked.outer, walked.inner) == (at_once.outer, at_once.inner)
+    assert at_once.items["messages"] == walked.items["messages"]
 
 
 def test_fingerprints_do_not_see_breakpoints() -> None:
@@ -175,33 +238,3 @@ def test_what_was_stored_under_signed_names_can_still_be_looked_up() -> None:
         digest(json.dumps(item).encode()) for item in ({"role": "user"}, answer)
     ]
     assert signed.names[0] == digests_of("contents", {"role": "user"}).names[0]
-
-
-@pytest.mark.parametrize(
-    ("known", "bad", "refused"),
-    [
-        (0, 0, True),
-        (1, 0, False),  # the same bytes as when they were checked
-        (1, 1, True),
-        (2, 1, False),
-        (2, "metadata", True),
-        (2, "end", True),
-    ],
-)
-def test_text_is_checked_where_it_is_new(known: int, bad: int | str, refused: bool) -> None:
-    items = [b'{"role":"user","content":"x"}', b'{"role":"user","content":"y"}']
-    if isinstance(bad, int):
-        items[bad] = b'{"role":"user","content":"\xff"}'
-    outer = b"\xff" if bad == "metadata" else b""
-    end = b"\xff" if bad == "end" else b""
-    call = call_of(
-        b'{"m":"%b","request_body":{"messages":[%b],"z":"%b"}}' % (outer, b",".join(items), end)
-    )
-    if refused:
-        with pytest.raises(CallError):
-            call.check_text(known, ())
-    else:
-        call.check_text(known, ())
-        if bad == 0:
-            with pytest.raises(CallError):
-                call.check_text(known, [0])

@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsheadroom.aperture import slices
-from tsheadroom.aperture.metadata import MAX_TEXT, MAX_URL, Metadata, read_metadata
+from tsheadroom.aperture.metadata import (
+    MAX_TEXT,
+    MAX_URL,
+    Metadata,
+    read_metadata,
+    without_lone_surrogates,
+)
 
 
 def read(metadata: object) -> Metadata:
@@ -82,3 +90,26 @@ def test_a_long_url_is_cut() -> None:
 
 def test_no_field_of_the_metadata_bypasses() -> None:
     assert not read({"tsheadroom": "off"}).bypassed
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (rb'"\ud800"', rb'"\u003f"'),
+        (rb'"\uDC00x"', rb'"\u003fx"'),
+        (rb'"\ud83d\ude00"', rb'"\ud83d\ude00"'),
+        (rb'"\\ud800"', rb'"\\ud800"'),
+        (rb'"\\\ud800"', rb'"\\\u003f"'),
+        (rb'"\ud83d\ud83d\ude00"', rb'"\u003f\ud83d\ude00"'),
+    ],
+)
+def test_only_lone_surrogates_get_a_stand_in_of_their_length(data: bytes, expected: bytes) -> None:
+    assert without_lone_surrogates(data) == expected
+
+
+@given(st.text(st.characters(codec=None, categories=["Cs", "Ll", "So"]), max_size=30))
+def test_no_lone_surrogate_is_left(text: str) -> None:
+    data = json.dumps(text).encode()
+    fixed = without_lone_surrogates(data)
+    assert len(fixed) == len(data)
+    json.loads(fixed).encode("utf-8")

@@ -84,29 +84,6 @@ def test_members_refuses_what_has_more_than_one_reading(data: bytes) -> None:
         split.members(data)
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (rb'"\ud800"', rb'"\u003f"'),
-        (rb'"\uDC00x"', rb'"\u003fx"'),
-        (rb'"\ud83d\ude00"', rb'"\ud83d\ude00"'),
-        (rb'"\\ud800"', rb'"\\ud800"'),
-        (rb'"\\\ud800"', rb'"\\\u003f"'),
-        (rb'"\ud83d\ud83d\ude00"', rb'"\u003f\ud83d\ude00"'),
-    ],
-)
-def test_only_lone_surrogates_get_a_stand_in_of_their_length(data: bytes, expected: bytes) -> None:
-    assert split.without_lone_surrogates(data) == expected
-
-
-@given(st.text(st.characters(codec=None, categories=["Cs", "Ll", "So"]), max_size=30))
-def test_no_lone_surrogate_is_left(text: str) -> None:
-    data = json.dumps(text).encode()
-    fixed = split.without_lone_surrogates(data)
-    assert len(fixed) == len(data)
-    json.loads(fixed).encode("utf-8")
-
-
 def test_a_value_is_found_by_its_path() -> None:
     data = b'{"role":"user","content":[{"x":1},{"content":[{"type":"text","text":"hi"}]}]}'
     places = split.Places(data)

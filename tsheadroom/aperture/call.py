@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -12,15 +10,16 @@ import msgspec
 from tsheadroom.aperture import digests, slices
 from tsheadroom.aperture.metadata import Metadata, read_metadata
 from tsheadroom.aperture.post_response import PostResponse, told_from_call
+from tsheadroom.aperture.walk import Walk
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers import binding
-from tsheadroom.providers.shapes import Shape, shape_of
+from tsheadroom.providers.shapes import SHAPES, Shape, shape_of
 
-# How many bytes are checked for UTF-8 in one go. The decoded text is thrown away; a small one stays
-# in the processor's cache, which makes the check four times as fast.
-_UTF8_STEP = 1 << 16
+# Ten times as many as the longest conversations have. What follows them is left alone.
+MAX_ITEMS = 20_000
 # What reading hostile bytes may raise.
 _UNREADABLE = (slices.SplitError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_NULL = b"null"
 
 
 class CallError(TsheadroomError):
@@ -38,12 +37,16 @@ _HEAD = msgspec.json.Decoder(_Head)
 _ROLE_FIRST = {
     role: f'{{"role":"{role}","content":'.encode() for role in ("user", "assistant", "tool")
 }
-_MODEL = msgspec.json.Decoder(str)
+_STRING = msgspec.json.Decoder(str)
+_LONGEST_WORD = 1000  # bytes; roles and types are shorter
 
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """One hook call. Spans are offsets into `data`; `items` are those of the conversation."""
+    """One hook call. Spans are offsets into `data`; `items` are those of the conversation.
+
+    An item may be any JSON value, and need not be UTF-8. Whoever cannot read one leaves it alone.
+    """
 
     data: bytes
     metadata: Metadata
@@ -53,24 +56,12 @@ class HookCall:
     conversation: slices.Span  # the array that holds the items
     items: list[slices.Span]
     by_model: list[bool]  # True for each item that the model made
-    odd: frozenset[int]  # items with a lone surrogate: never touched
+    is_cut: bool = False  # True if there are more items than MAX_ITEMS, and only these are here
 
     @property
     def model(self) -> str:
         """The model that Aperture names, else the one in the body; may be empty."""
         return self.metadata.model or _string(self, "model")
-
-    def check_text(self, known: int, respelled: Iterable[int]) -> None:
-        """Raise CallError if the bytes are not UTF-8.
-
-        The first `known` items were checked when they were new, and their bytes are the same. Of
-        these, only the `respelled` ones are checked again: their breakpoints may be new.
-        """
-        first = self.items[known][0] if known < len(self.items) else self.conversation[1]
-        start = self.conversation[0] if known else first
-        pieces = [(0, start), *(self.items[i] for i in respelled if i < known)]
-        if not all(_is_utf8(self.data[a:b]) for a, b in [*pieces, (first, len(self.data))]):
-            raise CallError("the request is not valid UTF-8")
 
     def item(self, index: int) -> bytes:
         """The client's own bytes of one item."""
@@ -127,66 +118,105 @@ class Envelope:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Where the members of a hook call and of its body are, and the items of its conversations."""
+
+    outer: dict[str, slices.Span]
+    inner: dict[str, slices.Span] | None  # None if there is no body
+    items: dict[str, list[slices.Span]]  # by the body's member that holds them
+    problem: str = ""  # why the body cannot be taken apart
+
+
 def read(data: bytes) -> HookCall | Envelope | PostResponse:
     """Take a hook call apart. Raises CallError if the bytes are not one.
 
     Returns a PostResponse for an event that an operator sends to the hook's own path.
-
-    It does not check that the bytes are UTF-8; `HookCall.check_text` does.
     """
     try:
-        return _take_apart(data, data)
-    except _UNREADABLE as error:
-        plain = slices.without_lone_surrogates(data)
-        if plain is data:
-            raise CallError(f"the request cannot be taken apart: {error}") from error
-    try:
-        return _take_apart(data, plain)
-    except _UNREADABLE as error:
+        parts = _parts(data)
+        metadata = read_metadata(data, parts.outer)
+    except slices.SplitError as error:
         raise CallError(f"the request cannot be taken apart: {error}") from error
-
-
-def _take_apart(data: bytes, plain: bytes) -> HookCall | Envelope | PostResponse:
-    """`plain` is `data`, or of the same length but without what msgspec refuses."""
-    outer = slices.members(plain)
-    metadata = read_metadata(plain, outer)
-    event = told_from_call(plain, outer, metadata)
+    event = told_from_call(data, parts.outer, metadata)
     if event is not None:
         return event
-    body = outer.get("request_body")
-    if body is None or plain[body[0] : body[1]] == b"null":
+    if parts.problem:
+        raise CallError(f"the request cannot be taken apart: {parts.problem}")
+    shape = shape_of(parts.inner or ())
+    if parts.inner is None or shape is None or shape.key not in parts.items:
         return Envelope(metadata, metadata.model or "")
-    inner = slices.members(plain, body)
-    shape = shape_of(inner)
-    if shape is None or plain[inner[shape.key][0]] != ord("["):
-        return Envelope(metadata, metadata.model or "")
-    where = inner[shape.key]
-    items = slices.elements(plain, where)
-    odd = (i for i, (a, b) in enumerate(items) if plain is not data and data[a:b] != plain[a:b])
+    items = parts.items[shape.key]
     return HookCall(
         data=data,
         metadata=metadata,
-        body=body,
-        members=inner,
+        body=parts.outer["request_body"],
+        members=parts.inner,
         shape=shape,
-        conversation=where,
-        items=items,
-        by_model=_made_by_model(shape, plain, items),
-        odd=frozenset(odd),
+        conversation=parts.inner[shape.key],
+        items=items[:MAX_ITEMS],
+        by_model=_made_by_model(shape, data, items[:MAX_ITEMS]),
+        is_cut=len(items) > MAX_ITEMS,
     )
 
 
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _parts(data: bytes) -> _Parts:
     try:
-        for start in range(0, len(data), _UTF8_STEP):
-            decoder.decode(data[start : start + _UTF8_STEP])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+        return _parts_at_once(data)
+    except slices.SplitError:
+        return _parts_by_walk(Walk(data))
+
+
+def _parts_at_once(data: bytes) -> _Parts:
+    outer = slices.members_at_once(data)
+    body = outer.get("request_body")
+    if body is None or data[body[0] : body[1]] == _NULL:
+        return _Parts(outer, None, {})
+    inner = slices.members_at_once(data, body)
+    shape = shape_of(inner)
+    if shape is None or data[inner[shape.key][0]] != ord("["):
+        return _Parts(outer, inner, {})
+    return _Parts(outer, inner, {shape.key: slices.elements_at_once(data, inner[shape.key])})
+
+
+def _parts_by_walk(walk: Walk) -> _Parts:
+    """The same in one walk, however large or deep it is."""
+    outer: dict[str, slices.Span] = {}
+    inner: dict[str, slices.Span] | None = None
+    items: dict[str, list[slices.Span]] = {}
+    problem = ""
+    for key in walk.members():
+        name, start = slices.name_of(key), walk.at
+        if name in outer:
+            raise slices.SplitError("an object repeats a key")
+        if name == "request_body" and walk.begins(b"{"):
+            inner, items, problem = _body_by_walk(walk)
+        elif name == "request_body" and walk.skip() and walk.data[start : walk.at] != _NULL:
+            problem = "the body is no object"
+        elif name != "request_body":
+            walk.skip()
+        outer[name] = start, walk.at
+    walk.finish()
+    return _Parts(outer, inner, items, problem)
+
+
+def _body_by_walk(
+    walk: Walk,
+) -> tuple[dict[str, slices.Span], dict[str, list[slices.Span]], str]:
+    inner: dict[str, slices.Span] = {}
+    items: dict[str, list[slices.Span]] = {}
+    problem = ""
+    keys = [shape.key for shape in SHAPES]
+    for key in walk.members():
+        name, start = slices.name_of(key), walk.at
+        if name in inner:
+            problem = "an object repeats a key"
+        if name in keys and walk.begins(b"["):
+            items[name] = [walk.skip() for _ in walk.elements()]
+        else:
+            walk.skip()
+        inner[name] = start, walk.at
+    return inner, items, problem
 
 
 def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[bool]:
@@ -197,15 +227,38 @@ def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[
         for beginning, by_model in common:
             if data.startswith(beginning, start):
                 return by_model
-        head = _HEAD.decode(data[start:end])
+        head = _head(data, start, end)
         at_provider = bytes(head.execution) == b'"server"'
         return shape.by_model(head.role or "", head.type or "", at_provider=at_provider)
 
     return [made(start, end) for start, end in items]
 
 
-def _string(call: HookCall, name: str) -> str:
+def _head(data: bytes, start: int, end: int) -> _Head:
+    """What an item says of itself. What is not a string says nothing."""
+    if data[start] != ord("{"):
+        return _Head()
     try:
-        return _MODEL.decode(call.member(name))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        if end - start <= slices.EASY_BYTES:
+            return _HEAD.decode(data[start:end])
+    except _UNREADABLE:
+        pass
+    walk, found = Walk(data, start, end), {}
+    for key in walk.members():
+        a, b = walk.skip()
+        if key in (b'"role"', b'"type"', b'"execution"') and b - a <= _LONGEST_WORD:
+            found[slices.name_of(key)] = data[a:b]
+    role, kind = (_decoded(found.get(name, _NULL)) for name in ("role", "type"))
+    return _Head(role, kind, msgspec.Raw(found.get("execution", b"")))
+
+
+def _string(call: HookCall, name: str) -> str:
+    return _decoded(call.member(name))
+
+
+def _decoded(word: bytes) -> str:
+    """The string that this JSON is; an empty one if it is none."""
+    try:
+        return _STRING.decode(word)
+    except _UNREADABLE:
         return ""

@@ -45,6 +45,9 @@ _COMMA = re.compile(rb"%(s)s,%(s)s" % _NAMES)
 _ONE_TEXT_TIGHT = b'"content":[{"type":"text","text":'
 _ONE_TEXT_SPACED = b'"content": [{"type": "text", "text": '
 _SPACED = re.compile(rb'"role": ')
+# Bytes. A text or a signature that is longer is a part of the name as it is spelled. A pattern
+# holds the interpreter for as long as it matches: some 10 ms for so many.
+LONGEST = 4 << 20
 _LOOK = 1 << 16  # bytes that are looked at to learn how a client spells JSON
 _CONTENT = b'"content"'
 _ONE_TEXT = re.compile(
@@ -106,7 +109,7 @@ def _member_cuts(item: bytes, members: _Members) -> list[Span]:
     cuts: list[Span] = []
     end = len(item)
     for at, name in sorted((at, n) for n in members for at in _found(item, n, 0, end)):
-        member = members[name].match(item, at + len(name))
+        member = members[name].match(item, at + len(name), at + LONGEST)
         before = at
         while item[before - 1 : before] in _SPACES:
             before -= 1
@@ -135,8 +138,7 @@ def _block_cuts(item: bytes) -> list[Span]:
     if _BLOCK not in item:
         return []
     try:
-        plain = slices.without_lone_surrogates(item)
-        blocks = slices.elements(plain, slices.members(plain)["content"])
+        blocks = slices.elements(item, slices.members(item)["content"])
     except (slices.SplitError, KeyError):
         return []
     kept = [block for block in blocks if not _WHOLE_BLOCK.fullmatch(item, *block)]
@@ -155,7 +157,7 @@ def _text_block_cuts(item: bytes) -> list[Span]:
     cuts: list[Span] = []
     at = item.find(_CONTENT)
     while at >= 0:  # find() is many times faster here than a regular expression over all of it
-        one = _ONE_TEXT.match(item, at)
+        one = _ONE_TEXT.match(item, at, at + LONGEST)
         if one:
             cuts += (one.span("before"), one.span("after"))
         at = item.find(_CONTENT, one.end() if one else at + len(_CONTENT))
@@ -176,15 +178,22 @@ def respelled(data: bytes, start: int, end: int, marks: Iterable[bytes]) -> Iter
     spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
     for at in _found(data, one_text, start, end):
-        if _ONE_TEXT.match(data, at):
+        if _ONE_TEXT.match(data, at, at + LONGEST):
             yield at
 
 
 def _found(data: bytes, needle: bytes, start: int, end: int) -> Iterator[int]:
-    at = data.find(needle, start, end)
-    while at >= 0:
-        yield at
-        at = data.find(needle, at + len(needle), end)
+    """Yield where the needle stands. No step looks at more than LONGEST bytes."""
+    while start < end:
+        stop = min(start + LONGEST, end)
+        at = data.find(needle, start, stop)
+        if at >= 0:
+            yield at
+            start = at + len(needle)
+        elif stop < end:
+            start = stop - len(needle) + 1
+        else:
+            return
 
 
 def digest(item: bytes) -> bytes:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tsheadroom.aperture import slices
+from tsheadroom.aperture.walk import Walk
 
 _BYPASS = "tsheadroom"  # the query parameter with which a caller opts out
 _BYPASS_WORDS = frozenset({"off", "bypass", "false", "0"})
@@ -48,7 +49,17 @@ class Metadata(msgspec.Struct, frozen=True):
         return any(word.lower() in _BYPASS_WORDS for word in asked)
 
 
+# One escape sequence; a pair of surrogates counts as one. Every escape has to match in turn, or an
+# escaped backslash before a "u" would look like an escape.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets stay the same
+
 _METADATA = msgspec.json.Decoder(Metadata)
+_LONGEST = 1 << 20  # bytes in which lone surrogates are looked for; Aperture sends some hundreds
 
 
 def read_metadata(data: bytes, members: Mapping[str, slices.Span]) -> Metadata:
@@ -61,7 +72,7 @@ def read_metadata(data: bytes, members: Mapping[str, slices.Span]) -> Metadata:
     if raw == b"null":
         return Metadata()
     try:
-        return _bounded(_METADATA.decode(raw))
+        return _bounded(_METADATA.decode(without_lone_surrogates(raw)))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise slices.SplitError("the metadata cannot be read") from error
 
@@ -84,13 +95,29 @@ def _bounded(read: Metadata) -> Metadata:
     return msgspec.structs.replace(read, **long) if long else read
 
 
+def without_lone_surrogates(data: bytes) -> bytes:
+    r"""The same JSON, of the same length, with `\u003f` where a lone surrogate was escaped.
+
+    msgspec refuses a whole document for one lone surrogate. Returns `data` itself if there is none,
+    or if it is far longer than Aperture's metadata.
+    """
+    if len(data) > _LONGEST or b"\\ud" not in data.lower():
+        return data
+    fixed = _ESCAPE.sub(lambda m: _STAND_IN if m.group("lone") else m.group(0), data)
+    return data if fixed == data else fixed
+
+
 def find_metadata(data: bytes) -> Metadata | None:
     """Read the metadata of a HookCallData, whatever else is in it; None if that is not possible."""
+    walk, seen = Walk(data), set()
     try:
-        return read_metadata(data, slices.members(data))
-    except slices.SplitError:
-        plain = slices.without_lone_surrogates(data)
-    try:
-        return None if plain is data else read_metadata(plain, slices.members(plain))
+        for key in walk.members():
+            span = walk.skip()
+            if key == b'"metadata"':  # Aperture puts it first
+                return read_metadata(data, {"metadata": span})
+            if key in seen:
+                return None
+            seen.add(key)
     except slices.SplitError:
         return None
+    return Metadata()

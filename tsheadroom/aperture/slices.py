@@ -2,7 +2,7 @@
 
 msgspec validates the bytes and tells how long each raw value is. With the separators between them,
 the lengths give offsets. A body is changed only at such offsets, so all else stays the client's own
-bytes.
+bytes. What msgspec refuses, or would take too long for, is walked through step by step (`walk.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,24 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tsheadroom.errors import TsheadroomError
+from tsheadroom.aperture.walk import Span, SplitError, Walk
 
-Span = tuple[int, int]
+__all__ = [
+    "Places",
+    "Span",
+    "SplitError",
+    "elements",
+    "elements_at_once",
+    "members",
+    "members_at_once",
+    "name_of",
+]
+
+# msgspec holds the interpreter for as long as it looks at a document: some 30 ms for so many bytes,
+# or for so many values.
+EASY_BYTES = 8 << 20
+EASY_VALUES = 200_000
+
 _T = TypeVar("_T")
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -23,43 +38,46 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TIGHT = frozenset(b"," + bytes([first]) for first in b'{["0123456789-tfn')
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _KEY = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-# One escape sequence; a pair of surrogates counts as one. Every escape has to match in turn, or an
-# escaped backslash before a "u" would look like an escape.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-_STAND_IN = rb"\u003f"  # as long as the escape of a lone surrogate, so that offsets stay the same
 
 
-class SplitError(TsheadroomError):
-    """The bytes cannot be split: not the JSON that was expected, or an object repeats a key."""
-
-
-def without_lone_surrogates(data: bytes) -> bytes:
-    r"""The same JSON, of the same length, with `\u003f` where a lone surrogate was escaped.
-
-    msgspec refuses a whole document for one lone surrogate, and clients do cut text in the middle
-    of an emoji. Returns `data` itself if there is none.
-    """
-    fixed = _ESCAPE.sub(lambda m: _STAND_IN if m.group("lone") else m.group(0), data)
-    return data if fixed == data else fixed
+def _is_easy(data: bytes) -> bool:
+    """True if msgspec may look at all of the document at once."""
+    size = len(data)
+    return size <= EASY_BYTES and (size <= EASY_VALUES or data.count(b",") <= EASY_VALUES)
 
 
 def members(data: bytes, span: Span | None = None) -> dict[str, Span]:
     """Find the value of each member of the object at `span` in `data`.
 
-    Raises SplitError if it is not an object, is malformed, is nested too deeply or repeats a key.
-    (Readers differ in which of two values they use, so no splice of such an object would be safe.)
+    Raises SplitError if it is not an object, is malformed, or repeats a key. (Readers differ in
+    which of two values they use, so no splice of such an object would be safe.)
     """
+    try:
+        return members_at_once(data, span)
+    except SplitError:  # a walk takes more, and tells more exactly what is wrong
+        return _walked_members(Walk(data, *(span or (0, None))))
+
+
+def elements(data: bytes, span: Span | None = None) -> list[Span]:
+    """Find each element of the array at `span` in `data`. Raises SplitError."""
+    try:
+        return elements_at_once(data, span)
+    except SplitError:
+        walk = Walk(data, *(span or (0, None)))
+        found = [walk.skip() for _ in walk.elements()]
+        walk.finish()
+        return found
+
+
+def members_at_once(data: bytes, span: Span | None = None) -> dict[str, Span]:
+    """`members`, but raises SplitError as well if msgspec refuses it, or would take too long."""
     start, end = span or (0, len(data))
     values = _decode(_OBJECT, data[start:end] if span else data)
     at = _open(data, start, b"{")
     found: dict[str, Span] = {}
     for name, raw in values.items():
         key = _KEY.match(data, at)
-        if key is None or _text(key.group()) != name:
+        if key is None or name_of(key.group()) != name:
             raise SplitError("an object repeats a key")
         at = _expect(data, _skip(data, key.end()), b":")
         found[name] = (at, at + len(raw))
@@ -69,8 +87,8 @@ def members(data: bytes, span: Span | None = None) -> dict[str, Span]:
     return found
 
 
-def elements(data: bytes, span: Span | None = None) -> list[Span]:
-    """Find each element of the array at `span` in `data`. Raises SplitError."""
+def elements_at_once(data: bytes, span: Span | None = None) -> list[Span]:
+    """`elements`, but raises SplitError as well if msgspec refuses it, or would take too long."""
     start, end = span or (0, len(data))
     values = _decode(_ARRAY, data[start:end] if span else data)
     at = _open(data, start, b"[")
@@ -110,11 +128,34 @@ class Places:
         return span
 
 
+def name_of(key: bytes) -> str:
+    """The name that a key in its quotes spells. It need not be UTF-8."""
+    if b"\\" not in key:
+        return key[1:-1].decode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(key, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return key.decode("latin-1")  # with its quotes, so it is like no other name
+
+
 def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    if not _is_easy(data):
+        raise SplitError("it is too large to be decoded at once")
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise SplitError(f"not the JSON that was expected: {error}") from error
+
+
+def _walked_members(walk: Walk) -> dict[str, Span]:
+    found: dict[str, Span] = {}
+    for key in walk.members():
+        name = name_of(key)
+        if name in found:
+            raise SplitError("an object repeats a key")
+        found[name] = walk.skip()
+    walk.finish()
+    return found
 
 
 def _skip(data: bytes, at: int) -> int:
@@ -135,9 +176,3 @@ def _open(data: bytes, start: int, mark: bytes) -> int:
 def _next(data: bytes, at: int, closing: bytes) -> int:
     at = _skip(data, at)
     return at if data[at : at + 1] == closing else _expect(data, at, b",")
-
-
-def _text(key: bytes) -> str:
-    if b"\\" not in key:
-        return key[1:-1].decode("utf-8", "replace")
-    return msgspec.json.decode(key, type=str)

@@ -82,7 +82,10 @@ class Question:
     def context_bytes(self) -> int:
         """How many bytes another worker would have to be sent before it could take this turn."""
         call = self._items.call
-        return call.items[self._first][0] - call.conversation[0]
+        known = self._first < len(call.items)
+        return (call.items[self._first][0] if known else call.conversation[1]) - call.conversation[
+            0
+        ]
 
     def accept(self, reply: messages.Reply) -> None:
         """Put the proposed forms that may be forwarded into `taken`.
@@ -189,18 +192,15 @@ class Question:
 
     def _neutral(self, index: int) -> dict[str, Any]:
         asked = index >= self._first and index in self._undecided
-        context = not asked or index in self._items.call.odd
-        form = self._form_of(index) if context else None
+        form = None if asked else self._form_of(index)
         return {
             "digest": self._items.names[index].hex(),
             "role": self._items.role(index, form),
-            "context": context,
+            "context": not asked,
             "parts": self._items.parts(index, form),
         }
 
     def _may_be_shortened(self, index: int) -> bool:
-        if index in self._items.call.odd:
-            return False
         kinds = ("tool_result", "text") if self._config.get("lossy") else ("tool_result",)
         return any(
             part["kind"] in kinds and len(part["text"]) >= MIN_TEXT

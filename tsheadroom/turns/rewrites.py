@@ -99,7 +99,7 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
     that binds.
     """
     call = items.call
-    if turn.status is not Status.CONTINUED or not turn.shared or call.odd:
+    if turn.status is not Status.CONTINUED or not turn.shared:
         return 0
     recent = len(call.items) - terms.protect_recent
     view = _view(turn, items)

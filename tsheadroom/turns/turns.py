@@ -25,7 +25,7 @@ from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.turn import Turn
 from tsheadroom.economy.account import Account
 from tsheadroom.economy.billing import HOLDOUT, TREATED
-from tsheadroom.offload import is_large, offload
+from tsheadroom.offload import offload
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
@@ -175,7 +175,6 @@ class OpenTurn:
         if rules.passed_by:
             return self._allow(rules.passed_by)
         turn, digests = await self._begin_by_known_names(called, rules.request, digests, entry)
-        _check_new_text(called, digests, turn)
         if not self._decided_elsewhere:
             await self._decide(Items(called, digests), turn, rules, entry)
         done = self._tally.spliced = await offload(
@@ -220,7 +219,6 @@ class OpenTurn:
         if digests.renamed and turn.status not in _KNOWN:
             request, digests = await self._names_in_use(turn, call, digests, entry)
             turn = await self._recognise(request, Prefixes(request), entry)
-        _check_new_text(call, digests, turn)
         size, observe = len(self._body), rules.observe
         return (await offload(size, spliced, call, digests, turn, observe=observe)).body
 
@@ -392,15 +390,7 @@ def _take_apart(body: bytes) -> tuple[HookCall | Envelope | PostResponse, Digest
     called = read(body)
     if not isinstance(called, HookCall):
         return called, None
-    if is_large(len(body)):
-        called.check_text(0, ())
     return called, Digests.of(called)
-
-
-def _check_new_text(call: HookCall, digests: Digests, turn: Turn) -> None:
-    """Raise CallError if a new item is not UTF-8. Known ones were checked when they were new."""
-    if not is_large(len(call.data)):  # a large body was checked in a thread already
-        call.check_text(turn.shared, digests.canonical)
 
 
 def _before_newest_answer(call: HookCall) -> int:
