@@ -11,10 +11,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.answered import answered
+from tests.aperture.test_call import ODD_ITEMS
 from tests.conversation import Body, call, dumps
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import Line
@@ -263,16 +265,50 @@ async def test_requests_at_once_ask_once() -> None:
     assert len(desk.workers.jobs) == 1
 
 
-async def test_who_cannot_be_let_in_before_the_deadline_goes_on_as_it_came() -> None:
-    desk = Desk(shorten, deadline=0.05)
+async def test_who_is_not_let_in_gets_known_forms_and_nothing_new() -> None:
+    desk = Desk(shorten, shorten)
+    assert await desk(1) == ["short"]
+    desk.within(0.1)
     inside = [await desk.turns.gate.enter(1) for _ in range(AT_ONCE)]
-    assert await desk(1) == ["as it was"]
-    assert desk.figures.outcome is Outcome.ERROR
+    assert await desk(2) == ["short", "as it was"]
     assert desk.figures.events[Event.OVERLOADED] == 1
     for entry in inside:
         entry.leave()
     desk.within(60.0)
+    assert await desk(2) == ["short", "as it was"]  # as it was forwarded
+    assert await desk(3) == ["short", "as it was", "short"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "tsheadroom.turns.preparing.Question",
+        "tsheadroom.turns.question.Question.accept",
+        "tsheadroom.turns.question.Question.stops",
+        "tsheadroom.conversations.ledger.Conversations.keep",
+        "tsheadroom.conversations.ledger.Conversations.is_quarantined",
+    ],
+)
+async def test_a_defect_costs_no_known_form(broken: str, caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(shorten, shorten, shorten)
     assert await desk(1) == ["short"]
+    with mock.patch(broken, side_effect=RuntimeError("a text of the conversation")):
+        assert await desk(2) == ["short", "as it was"]
+    assert desk.figures.events[Event.DECISION_FAILED] == 1
+    assert desk.figures.outcome is Outcome.MODIFY
+    assert "RuntimeError at" in caplog.text
+    assert "a text of the conversation" not in caplog.text
+
+
+@pytest.mark.parametrize("odd", ODD_ITEMS)
+async def test_an_item_that_cannot_be_read_costs_no_known_form(odd: bytes) -> None:
+    desk = Desk(shorten, shorten, shorten)
+    assert await desk(1) == ["short"]
+    known = conversation(1)
+    assert known.endswith(b"]}]}}")
+    answer, _ = await answered(desk.turns, known.removesuffix(b"]}}") + b"," + odd + b"]}}")
+    assert answer.count(b'"content":"short"') == 1
+    assert odd in answer
 
 
 async def test_a_waiting_worker_keeps_nobody_out() -> None:

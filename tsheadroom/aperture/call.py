@@ -191,10 +191,11 @@ def _parts_by_walk(walk: Walk) -> _Parts:
             raise slices.SplitError("an object repeats a key")
         if name == "request_body" and walk.begins(b"{"):
             inner, items, problem = _body_by_walk(walk)
-        elif name == "request_body" and walk.skip() and walk.data[start : walk.at] != _NULL:
-            problem = "the body is no object"
-        elif name != "request_body":
+        else:
             walk.skip()
+            is_null = walk.at - start == len(_NULL) and walk.data[start] == _NULL[0]
+            if name == "request_body" and not is_null:
+                problem = "the body is no object"
         outer[name] = start, walk.at
     walk.finish()
     return _Parts(outer, inner, items, problem)

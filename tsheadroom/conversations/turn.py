@@ -135,6 +135,10 @@ class Turn:
             branch.held, branch.held_prefix = 0, b""
         self._keeper.keep_without(self)
 
+    def fall_back(self) -> None:
+        """Forward the known forms only, because a decision could not even be kept in memory."""
+        self.forms = dict(self._known_forms)
+
     def arrived(self) -> None:
         """Note that the caller took the whole answer."""
         self._end(arrived=True)

@@ -31,6 +31,7 @@ class Event(StrEnum):
     # The provider keeps what stands before, so nobody can tell what the new items answer.
     HISTORY_ELSEWHERE = "history_elsewhere"
     HOLDOUT = "holdout"
+    TOO_LARGE = "too_large"  # the conversation has more items or bytes than are worked on
     # The request lets the provider delete tool outputs, so no new text points at an earlier one.
     PROVIDER_MAY_DELETE = "provider_may_delete"
 
@@ -38,6 +39,7 @@ class Event(StrEnum):
     OVERLOADED = "overloaded"
     CALLER_HUNG_UP = "caller_hung_up"
     HISTORY_UNREADABLE = "history_unreadable"
+    DECISION_FAILED = "decision_failed"  # a defect of ours
     DECISION_NOT_DURABLE = "decision_not_durable"
     WORKER_MISSING = "worker_NoWorker"
     WORKER_BUSY = "worker_PoolBusy"

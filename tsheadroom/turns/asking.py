@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tsheadroom.conversations.forms import Form
 from tsheadroom.conversations.turn import Turn
+from tsheadroom.errors import place_of
 from tsheadroom.offload import offload
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.question import Question
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 # How often what is left is asked again when a worker died over an item of a turn.
 _AGAIN = 2
 # To parse items and encode them for a worker takes eight times as long as to split their bytes.
-_PARSE_COST = 8
+PARSE_COST = 8
 
 _FAILURES: dict[type[BaseException], Event] = {
     NoWorker: Event.WORKER_MISSING,
@@ -93,6 +94,7 @@ async def ask(
     again = _AGAIN
     try:
         for stop in question.stops():
+            cost = PARSE_COST * question.new_bytes(stop)
             while True:
                 try:
                     reply = await _reply(workers, turn, question, stop, until, blame, asked)
@@ -103,12 +105,17 @@ async def ask(
                     again -= 1
                     _go_on_without(failure, turn, question, asked)
             asked.add(reply)
-            question.accept(reply)
+            await offload(cost, question.accept, reply)
     except (WorkerError, TimeoutError) as error:
-        turn.must_store, turn.held = True, 0
         asked.failed = True
         asked.events[_FAILURES.get(type(error), Event.WORKER_FAILED)] += 1
         log.warning("compress failed; new items left alone err=%s", str(error) or "deadline")
+    except Exception as error:  # a defect of ours: it must not cost the forms that are known
+        asked.failed = True
+        asked.events[Event.DECISION_FAILED] += 1
+        log.error("new items left alone: a defect err=%s", place_of(error))
+    if asked.failed:
+        turn.must_store, turn.held, turn.held_prefix = True, 0, b""
     if question.refused:
         asked.events[Event.FORMS_REFUSED] = question.refused
     return asked
@@ -155,10 +162,12 @@ async def _reply(
         finally:
             asked.wait_ms += (now() - started) * 1e3
 
-    delta = question.delta(stop)
+    cost = PARSE_COST * question.new_bytes(stop)
+    delta = await offload(cost, question.delta, stop)
     if delta is not None:
         try:
             return await send(delta)
         except UnknownBase:
             log.debug("worker does not hold the conversation; sending all of it")
-    return await send(await offload(_PARSE_COST * question.context_bytes(), question.whole, stop))
+    cost += PARSE_COST * question.context_bytes()
+    return await send(await offload(cost, question.whole, stop))

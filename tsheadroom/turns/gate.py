@@ -10,18 +10,21 @@ import asyncio
 
 
 class Entry:
-    """One request's place inside. It may leave more than once; only the first time counts."""
+    """One request's place inside. It may leave more than once; only the first time counts.
 
-    __slots__ = ("_gate", "_inside")
+    `inside` is False from the beginning if there was no place.
+    """
 
-    def __init__(self, gate: Gate) -> None:
+    __slots__ = ("_gate", "inside")
+
+    def __init__(self, gate: Gate, *, inside: bool) -> None:
         self._gate = gate
-        self._inside = True
+        self.inside = inside
 
     def leave(self) -> None:
         """Let the next request in, in the next pass of the event loop."""
-        if self._inside:
-            self._inside = False
+        if self.inside:
+            self.inside = False
             self._gate.left()
 
 
@@ -32,13 +35,16 @@ class Gate:
         self._places = asyncio.Semaphore(limit)
 
     async def enter(self, patience: float) -> Entry:
-        """Wait for a place, at most `patience` seconds. Raises TimeoutError after that."""
-        if self._places.locked():
+        """Wait for a place, at most `patience` seconds; after that the entry is none."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return Entry(self, inside=True)
+        try:
             async with asyncio.timeout(patience):
                 await self._places.acquire()
-        else:
-            await self._places.acquire()
-        return Entry(self)
+        except TimeoutError:
+            return Entry(self, inside=False)
+        return Entry(self, inside=True)
 
     def left(self) -> None:
         """Free a place, from the next pass of the event loop on."""

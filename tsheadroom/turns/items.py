@@ -16,9 +16,17 @@ from tsheadroom.texts import wrappers
 
 _T = TypeVar("_T")
 
+# Bytes. To parse more takes longer than anybody may be kept waiting; nobody reads a text so long.
+READABLE_BYTES = 4 << 20
+# Levels of a call's input. Real ones have a few; what is nested deeper cannot be encoded again.
+_MAX_DEPTH = 100
+
 
 class Items:
-    """The items of one call. In each of its forms an item is parsed once, when it is asked for."""
+    """The items of one call. In each of its forms an item is parsed once, when it is asked for.
+
+    An item that cannot be read has no parts, so nobody touches it.
+    """
 
     def __init__(self, call: HookCall, digests: Digests) -> None:
         self.call = call
@@ -86,7 +94,7 @@ class Items:
             item = _decode(forwarded(form, self.canonical(index)))
             shape = self.call.shape
             try:
-                self._read[key] = (shape.role(item), list(shape.parts(item)))
+                self._read[key] = (shape.role(item), [_flattened(p) for p in shape.parts(item)])
             except RecursionError:
                 self._read[key] = (shape.role(item), [])
         return self._read[key]
@@ -94,10 +102,32 @@ class Items:
 
 def _decode(item: bytes) -> Any:
     """The parsed item; None if msgspec cannot parse it (a lone surrogate, say)."""
+    if len(item) > READABLE_BYTES:
+        return None
     try:
         return msgspec.json.decode(item)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
+
+
+def _flattened(part: Part) -> Part:
+    """The part, but without a call's input that is nested too deeply."""
+    if part["kind"] == "tool_use" and _is_deep(part["input"], _MAX_DEPTH):
+        return {**part, "input": None}
+    return part
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    inside = [value] if isinstance(value, dict | list) else []
+    while inside and levels:
+        levels -= 1
+        inside = [
+            inner
+            for outer in inside
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(inside)
 
 
 def _found(by_slot: Mapping[Slot, _T], slot: Sequence[Any]) -> _T | None:

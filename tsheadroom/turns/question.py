@@ -79,6 +79,11 @@ class Question:
         self._undecided -= {index}
         self.candidates = [candidate for candidate in self.candidates if candidate != index]
 
+    def new_bytes(self, stop: int) -> int:
+        """How many bytes the items up to `stop` have that are asked about in the next call."""
+        items = self._items.call.items
+        return items[stop - 1][1] - items[self._first][0] if self._first < stop else 0
+
     def context_bytes(self) -> int:
         """How many bytes another worker would have to be sent before it could take this turn."""
         call = self._items.call

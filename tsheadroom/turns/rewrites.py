@@ -8,6 +8,7 @@ rules in words.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,9 +104,11 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
         return 0
     recent = len(call.items) - terms.protect_recent
     view = _view(turn, items)
+    # What binds after an item does so after all earlier ones.
+    free = bisect_left(range(recent), True, key=lambda item: not turn.request.binds_after(item))
 
     def allowed(item: int) -> bool:
-        return item < recent and not call.by_model[item] and not turn.request.binds_after(item)
+        return free <= item < recent and not call.by_model[item]
 
     chosen = choose(view, terms, turn.idle_s, allowed)
     new = forms(chosen, view, items.canonical, items.names) if chosen else {}

@@ -25,6 +25,8 @@ from tsheadroom.turns.rewrites import Terms
 
 # These settings say when to compress. All others say how, and go to the workers.
 _NOT_FOR_WORKERS = ("exclude_models", "exclude_callers", "mode", "rewrite", "holdout")
+# Bytes of a conversation: four times what fits into a model's window. Images may take more.
+_MAX_BYTES = 16 << 20
 _NO_VALUE = (b"null", b'""')
 
 
@@ -100,11 +102,21 @@ def _left_alone(
         return Event.EXCLUDED_CALLER
     if any(call.member(name) not in _NO_VALUE for name in caching.EARLIER_ITEMS_ELSEWHERE):
         return Event.HISTORY_ELSEWHERE
+    if call.is_cut or _is_huge(call):
+        return Event.TOO_LARGE
     return Event.HOLDOUT if in_holdout(request, settings.holdout) else None
 
 
+def _is_huge(call: HookCall) -> bool:
+    return call.conversation[1] - call.conversation[0] > _MAX_BYTES
+
+
 def _request_of(call: HookCall, digests: Digests, settings: Settings, known: KnownModel) -> Request:
+    huge = _is_huge(call)
+
     def binds_after(index: int) -> bool:
+        if huge:  # nothing new is decided in it, and to look through it takes long
+            return True
         start = call.items[index][0] if index < len(call.items) else call.conversation[1]
         end = call.conversation[1]
         return binding.binds(call.shape.key, call.data, start, end, anthropic=known.by_anthropic)

@@ -10,6 +10,7 @@ from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.forms import Refused
 from tsheadroom.conversations.turn import Turn
+from tsheadroom.errors import place_of
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> S
         except Refused as why:
             not_spliced += 1
             log.warning("form not spliced item=%d reason=%s", index, why)
+        except Exception as error:  # a defect of ours: it must not cost the other forms
+            not_spliced += 1
+            log.error("form not spliced item=%d: a defect err=%s", index, place_of(error))
     if not changes:
         return Spliced(not_spliced=not_spliced)
     saved = sum(form.tokens_saved for form in turn.forms.values())

@@ -9,45 +9,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
 from tsheadroom.aperture.metadata import Metadata, find_metadata
 from tsheadroom.aperture.post_response import PostResponse, read_event
-from tsheadroom.conversations.ledger import Conversations, FromDisk
-from tsheadroom.conversations.prefixes import Prefixes, Request
+from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.recognise import Status
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.turn import Turn
 from tsheadroom.economy.account import Account
 from tsheadroom.economy.billing import HOLDOUT, TREATED
-from tsheadroom.offload import offload
+from tsheadroom.errors import place_of
+from tsheadroom.offload import is_large, offload
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
 from tsheadroom.turns.answered import Answered, request_name
 from tsheadroom.turns.asking import Asked, Workers, ask
+from tsheadroom.turns.finding import Finding, from_disk
 from tsheadroom.turns.gate import Entry, Gate
 from tsheadroom.turns.items import Items
-from tsheadroom.turns.question import Question
-from tsheadroom.turns.rewrites import rewrite
+from tsheadroom.turns.preparing import Prepared, cost_of, prepare
 from tsheadroom.turns.rules import Rules
 from tsheadroom.turns.splice import Spliced, spliced
 from tsheadroom.turns.tally import Tally
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # How many requests are taken apart in one pass of the event loop, at most some milliseconds each.
 # So a request that is nearly answered does not wait for all that have just come in.
 AT_ONCE = 4
-# A request whose conversation goes on from what was forwarded.
-_KNOWN = (Status.CONTINUED, Status.REPEATED)
+# Which part of the deadline a call waits at most to be let in: enough is left to replay forms.
+GATE_SHARE = 0.75
+# What a pass over one item or one value costs beside that over its bytes, in bytes.
+ITEM_COST = 256
+VALUE_COST = 64
 
 
 class Turns:
@@ -116,8 +115,8 @@ class OpenTurn:
         self._arrived = False
         self._name = b""
         self.is_event = False
-        # True if another call with the same request decides, and has not done so by our deadline.
-        self._decided_elsewhere = False
+        self._overloaded = False  # True if it was not let in, so that nothing new is decided
+        self._size = len(body)  # what one pass over the call costs, in bytes
         self._tally = Tally()
         self._deciding: asyncio.Task[Asked] | None = None
 
@@ -143,11 +142,7 @@ class OpenTurn:
 
     async def answer(self) -> bytes:
         """Work out the answer to Aperture: `allow`, or `modify` with the forms in force."""
-        try:
-            entry = await self._enter_gate()
-        except TimeoutError:
-            self._tally.outcome = Outcome.ERROR
-            return self._allow(Event.OVERLOADED)
+        entry = await self._enter_gate()
         try:
             return await self._answer(entry)
         except CallError as why:
@@ -167,45 +162,65 @@ class OpenTurn:
             return ALLOW
         self._tally.describe(called)
         self._name = request_name(called, digests)
+        size = self._size = max(len(self._body), ITEM_COST * len(called.items))
         known = self._turns.account.model_of(called)
-        rules = Rules.of(called, digests, self._settings, known)
+        rules = await offload(size, Rules.of, called, digests, self._settings, known)
+        finding = self._finding(entry)
         arrived = self._turns.answered.arrived(self._name)
         if arrived is not None:
-            return await self._answer_again(called, digests, rules, entry, arrived=arrived)
+            return await self._answer_again(called, digests, rules, finding, arrived=arrived)
         if rules.passed_by:
             return self._allow(rules.passed_by)
-        turn, digests = await self._begin_by_known_names(called, rules.request, digests, entry)
-        if not self._decided_elsewhere:
+        self._turn, digests = turn, digests = await finding.begin(called, rules.request, digests)
+        if finding.decided_elsewhere:
+            self._tally.outcome = Outcome.ERROR
+        else:
             await self._decide(Items(called, digests), turn, rules, entry)
         done = self._tally.spliced = await offload(
-            len(self._body), spliced, called, digests, turn, observe=rules.observe
+            size, spliced, called, digests, turn, observe=rules.observe
         )
         self._account_for(called, turn, rules, done)
         return done.body
 
     async def _taken_apart(self) -> tuple[HookCall | Envelope | PostResponse, Digests | None]:
         """The call, and the names of its items. Raises CallError, and labels the call even then."""
+        body = self._body
+        size = max(len(body), VALUE_COST * body.count(b","))
         try:
-            return await offload(len(self._body), _take_apart, self._body)
+            return await offload(size, _take_apart, body)
         except CallError:
-            metadata = await offload(len(self._body), find_metadata, self._body) or Metadata()
+            metadata = await offload(size, find_metadata, body) or Metadata()
             self._tally.name(metadata.provider or "", metadata.model or "")
             raise
 
     async def _enter_gate(self) -> Entry:
+        """Wait to be let in. Who is not in time replays what is known, and decides nothing."""
         started = self._loop.time()
-        try:
-            return await self._turns.gate.enter(self._turns.deadline)
-        finally:
-            self._tally.gate_ms = (self._loop.time() - started) * 1e3
+        entry = await self._turns.gate.enter(GATE_SHARE * self._turns.deadline)
+        self._tally.gate_ms = (self._loop.time() - started) * 1e3
+        if not entry.inside:
+            self._overloaded = True
+            self._tally.note(Event.OVERLOADED)
+        return entry
 
     def _allow_event(self, event: PostResponse) -> bytes:
         self.is_event = True
         self._turns.take_misdirected(event)
         return ALLOW
 
+    def _finding(self, entry: Entry) -> Finding:
+        turns = self._turns
+        return Finding(
+            turns.conversations,
+            turns.decision_under_way,
+            self._tally,
+            entry,
+            self._until,
+            self._size,
+        )
+
     async def _answer_again(
-        self, call: HookCall, digests: Digests, rules: Rules, entry: Entry, *, arrived: bool
+        self, call: HookCall, digests: Digests, rules: Rules, finding: Finding, *, arrived: bool
     ) -> bytes:
         """Answer what repeats an answered request, its id included, without any effect.
 
@@ -215,79 +230,9 @@ class OpenTurn:
         allowed = self._allow_event(PostResponse.of(call.metadata))
         if rules.passed_by or not arrived:
             return allowed
-        turn = await self._recognise(rules.request, Prefixes(rules.request), entry)
-        if digests.renamed and turn.status not in _KNOWN:
-            request, digests = await self._names_in_use(turn, call, digests, entry)
-            turn = await self._recognise(request, Prefixes(request), entry)
-        size, observe = len(self._body), rules.observe
-        return (await offload(size, spliced, call, digests, turn, observe=observe)).body
-
-    async def _begin_by_known_names(
-        self, called: HookCall, request: Request, digests: Digests, entry: Entry
-    ) -> tuple[Turn, Digests]:
-        """Return the turn, and the names by which its conversation is known.
-
-        Up to version 0.1 more was a part of the names. A conversation that began under such a
-        daemon goes on under its old names, or its forms would be lost.
-        """
-        turn = await self._begin(request, entry)
-        if not digests.renamed or turn.status in _KNOWN:
-            return turn, digests
-        request, digests = await self._names_in_use(turn, called, digests, entry)
-        return await self._begin(request, entry), digests
-
-    async def _names_in_use(
-        self, turn: Turn, called: HookCall, digests: Digests, entry: Entry
-    ) -> tuple[Request, Digests]:
-        """The request under the names of version 0.1, if it is known by these, else as it is.
-
-        `turn` is what is known of it by the names of today. Items that have the same name in both
-        say nothing about which names are in use.
-        """
-        names = await offload(len(self._body), Digests.of, called, as_of_0_1=True)
-        older = replace(turn.request, digests=names.names)
-        found = await self._recognise(older, Prefixes(older), entry)
-        pairs = enumerate(zip(names.names, digests.names, strict=True))
-        renamed = next((index for index, (old, new) in pairs if old != new), len(names.names))
-        edited = found.status is Status.EDITED and found.shared > max(renamed, turn.shared)
-        if edited or found.status in _KNOWN:
-            return older, names
-        return turn.request, digests
-
-    async def _begin(self, request: Request, entry: Entry) -> Turn:
-        """Return the turn, once no other call is deciding about the same request.
-
-        Both calls then get the same bytes. If the other one has not decided by the deadline, this
-        turn replays what was known before and decides nothing.
-        """
-        prefixes = Prefixes(request)
-        while True:
-            turn = self._turn = await self._recognise(request, prefixes, entry)
-            other = self._turns.decision_under_way(turn.prefix)
-            if other is None:
-                return turn
-            entry.leave()
-            try:
-                async with asyncio.timeout_at(self._until):
-                    await asyncio.shield(other)
-            except TimeoutError:
-                self._decided_elsewhere, self._tally.outcome = True, Outcome.ERROR
-                return turn
-
-    async def _recognise(self, request: Request, prefixes: Prefixes, entry: Entry) -> Turn:
-        """Find what is known of a request. If only the disk can tell, wait for it, off the loop."""
-        disk = FromDisk()
-        while True:
-            turn = self._turns.conversations.begin(request, prefixes, disk)
-            if isinstance(turn, Turn):
-                return turn
-            entry.leave()  # a slow disk must not keep others out
-            try:
-                disk.take(await self._from_disk(turn))
-            except (StoreError, TimeoutError) as error:
-                disk.unreadable = True
-                self._tally.note(Event.HISTORY_UNREADABLE)
-                log.error("going on with what memory knows err=%s", str(error) or "deadline")
+        turn, digests = await finding.look(call, rules.request, digests)
+        observe = rules.observe
+        return (await offload(self._size, spliced, call, digests, turn, observe=observe)).body
 
     async def _decide(self, items: Items, turn: Turn, rules: Rules, entry: Entry) -> None:
         """Decide the forms of the undecided items, and keep the decision."""
@@ -299,50 +244,58 @@ class OpenTurn:
         self._tally.note(Event(f"turn_{turn.status}"))
         if rules.provider_may_delete:
             self._tally.note(Event.PROVIDER_MAY_DELETE)
-        quarantined = self._turns.conversations.is_quarantined
-        turn.undecided = [i for i in turn.undecided if not quarantined(turn.request.digests[i])]
         if rules.drain and turn.status is Status.EDITED:
             turn.give_up_forms()  # the provider's prefix is gone anyway
-        if rules.rewrite and (views := rewrite(turn, items, rules.rewrite)):
-            self._tally.note(Event.REWRITES)
-            self._tally.note(Event.REWRITTEN_VIEWS, views)
+        if self._overloaded:
+            self._tally.outcome = Outcome.ERROR
+            turn.undecided, turn.must_store = [], True
+        prepared: Prepared | None = None
+        if not is_large(cost_of(items, turn, rules)):
+            prepared = self._prepared(items, turn, rules)
         entry.leave()
-        question = Question(items, turn, rules.for_workers)
-        if not question.candidates:
+        if prepared and not prepared.question:
+            self._tally.asked = Asked(failed=prepared.failed, events=prepared.events)
             await self._keep(turn, self._tally.asked)
             return
         # A task of its own: a caller that hangs up does not undo a decision.
-        self._deciding = asyncio.create_task(self._ask_and_keep(turn, question))
+        self._deciding = asyncio.create_task(self._ask_and_keep(items, turn, rules, prepared))
         self._turns.share(turn.prefix, self._deciding)
         self._tally.asked = await asyncio.shield(self._deciding)
 
-    async def _ask_and_keep(self, turn: Turn, question: Question) -> Asked:
+    def _prepared(self, items: Items, turn: Turn, rules: Rules) -> Prepared:
+        return prepare(items, turn, rules, self._turns.conversations.is_quarantined)
+
+    async def _ask_and_keep(
+        self, items: Items, turn: Turn, rules: Rules, prepared: Prepared | None
+    ) -> Asked:
+        """Without `prepared`, that is so much work that it is done in a thread."""
         turns = self._turns
-        blame = turns.conversations.quarantine
-        asked = await ask(turns.workers, turn, question, self._until, blame)
+        if prepared is None:
+            prepared = await asyncio.to_thread(self._prepared, items, turn, rules)
+        asked = Asked(failed=prepared.failed)
+        if prepared.question:
+            blame = turns.conversations.quarantine
+            asked = await ask(turns.workers, turn, prepared.question, self._until, blame)
+        asked.events += prepared.events
         await self._keep(turn, asked)
         return asked
 
     async def _keep(self, turn: Turn, asked: Asked) -> None:
         """Keep the decision. If it is not on disk by the deadline, it is not made."""
-        saved = turn.decide(asked.forms)
-        if saved is None:
-            return
         try:
-            await self._from_disk(saved)
+            saved = turn.decide(asked.forms)
+            if saved is not None:
+                await from_disk(saved, self._until)
         except (StoreError, TimeoutError) as error:
             turn.take_back()
             asked.failed = True
             asked.events[Event.DECISION_NOT_DURABLE] = 1
             log.error("new items left alone: not durable err=%s", str(error) or "deadline")
-
-    async def _from_disk(self, future: Future[T]) -> T:
-        """Wait for the store, until the deadline at most. It goes on with its work in any case."""
-        waiting = asyncio.wrap_future(future)
-        # If it fails later than anybody waits for it, the store's own log line is enough.
-        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        async with asyncio.timeout_at(self._until):
-            return await asyncio.shield(waiting)
+        except Exception as error:  # a defect of ours: it must not cost the forms that are known
+            turn.fall_back()
+            asked.failed = True
+            asked.events[Event.DECISION_FAILED] += 1
+            log.error("new items left alone: a defect err=%s", place_of(error))
 
     def _account_for(self, call: HookCall, turn: Turn, rules: Rules, done: Spliced) -> None:
         if not rules.is_turn:

@@ -1,0 +1,147 @@
+"""Finds the turn of a call: what is known of its conversation, in memory or on disk.
+
+Only reading is done here, by the call's deadline. What cannot be read by then passes for unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TypeVar
+
+from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.conversations.ledger import Conversations, FromDisk
+from tsheadroom.conversations.prefixes import Prefixes, Request
+from tsheadroom.conversations.recognise import Status
+from tsheadroom.conversations.store import StoreError
+from tsheadroom.conversations.turn import Turn
+from tsheadroom.offload import offload
+from tsheadroom.telemetry.events import Event
+from tsheadroom.turns.asking import Asked
+from tsheadroom.turns.gate import Entry
+from tsheadroom.turns.tally import Tally
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A request whose conversation goes on from what was forwarded.
+_KNOWN = (Status.CONTINUED, Status.REPEATED)
+
+
+class Finding:
+    """Finds one call's turn.
+
+    `until` is the deadline by the event loop's clock, and `size` what one pass over the call costs,
+    in bytes. `under_way` gives the decision about exactly this request that is being made for
+    another call, if any.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        under_way: Callable[[bytes], asyncio.Task[Asked] | None],
+        tally: Tally,
+        entry: Entry,
+        until: float,
+        size: int,
+    ) -> None:
+        self._conversations = conversations
+        self._under_way = under_way
+        self._tally = tally
+        self._entry = entry
+        self._until = until
+        self._size = size
+        # True if another call with the same request decides, and has not done so by our deadline.
+        self.decided_elsewhere = False
+
+    async def begin(
+        self, call: HookCall, request: Request, digests: Digests
+    ) -> tuple[Turn, Digests]:
+        """Return the turn, and the names by which its conversation is known.
+
+        Up to version 0.1 more was a part of the names. A conversation that began under such a
+        daemon goes on under its old names, or its forms would be lost.
+        """
+        turn = await self._begin(request)
+        if not digests.renamed or turn.status in _KNOWN:
+            return turn, digests
+        request, digests = await self._names_in_use(turn, call, digests)
+        return await self._begin(request), digests
+
+    async def look(
+        self, call: HookCall, request: Request, digests: Digests
+    ) -> tuple[Turn, Digests]:
+        """The same, but the turn decides nothing, so it waits for no other call."""
+        turn = await self._recognise(request)
+        if not digests.renamed or turn.status in _KNOWN:
+            return turn, digests
+        request, digests = await self._names_in_use(turn, call, digests)
+        return await self._recognise(request), digests
+
+    async def _names_in_use(
+        self, turn: Turn, call: HookCall, digests: Digests
+    ) -> tuple[Request, Digests]:
+        """The request under the names of version 0.1, if it is known by these, else as it is.
+
+        `turn` is what is known of it by the names of today. Items that have the same name in both
+        say nothing about which names are in use.
+        """
+        names = await offload(self._size, Digests.of, call, as_of_0_1=True)
+        older = replace(turn.request, digests=names.names)
+        found = await self._recognise(older)
+        pairs = enumerate(zip(names.names, digests.names, strict=True))
+        renamed = next((index for index, (old, new) in pairs if old != new), len(names.names))
+        edited = found.status is Status.EDITED and found.shared > max(renamed, turn.shared)
+        if edited or found.status in _KNOWN:
+            return older, names
+        return turn.request, digests
+
+    async def _begin(self, request: Request) -> Turn:
+        """Return the turn, once no other call is deciding about the same request.
+
+        Both calls then get the same bytes. If the other one has not decided by the deadline, this
+        turn replays what was known before and decides nothing.
+        """
+        prefixes = await offload(self._size, Prefixes, request)
+        while True:
+            turn = await self._recognise(request, prefixes)
+            other = self._under_way(turn.prefix)
+            if other is None:
+                return turn
+            self._entry.leave()
+            try:
+                async with asyncio.timeout_at(self._until):
+                    await asyncio.shield(other)
+            except TimeoutError:
+                self.decided_elsewhere = True
+                return turn
+
+    async def _recognise(self, request: Request, prefixes: Prefixes | None = None) -> Turn:
+        """Find what is known of a request. If only the disk can tell, wait for it, off the loop."""
+        if prefixes is None:
+            prefixes = await offload(self._size, Prefixes, request)
+        disk = FromDisk()
+        while True:
+            turn = self._conversations.begin(request, prefixes, disk)
+            if isinstance(turn, Turn):
+                return turn
+            self._entry.leave()  # a slow disk must not keep others out
+            try:
+                disk.take(await from_disk(turn, self._until))
+            except (StoreError, TimeoutError) as error:
+                disk.unreadable = True
+                self._tally.note(Event.HISTORY_UNREADABLE)
+                log.error("going on with what memory knows err=%s", str(error) or "deadline")
+
+
+async def from_disk(future: Future[T], until: float) -> T:
+    """Wait for the store, until the deadline at most. It goes on with its work in any case."""
+    waiting = asyncio.wrap_future(future)
+    # If it fails later than anybody waits for it, the store's own log line is enough.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async with asyncio.timeout_at(until):
+        return await asyncio.shield(waiting)
