@@ -41,15 +41,14 @@ async def test_a_call_is_answered(make_pool: MakePool) -> None:
     assert pool.stats.cold_starts == 1
 
 
-async def test_no_worker_is_told_at_once(make_pool: MakePool) -> None:
+async def test_a_job_waits_for_workers_that_are_starting(make_pool: MakePool) -> None:
     pool = make_pool("slow")
     with pytest.raises(NoWorker):
         pool.submit(job("a"))
     await pool.start()
-    with pytest.raises(NoWorker, match="starting"):
-        pool.submit(job("a"))
-    await until(lambda: pool.ready)
-    await pool.submit(job("a"))
+    early = [pool.submit(job(key)) for key in "abc"]
+    assert not pool.ready
+    assert [reply.slot for reply in await asyncio.gather(*early)] == [0, 0, 0]
 
 
 async def answer_within_the_cap(pool: Pool) -> Reply:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`question` is None if there is nothing to ask. If it `failed`, all new items are left alone."""
+    """`question` is None if there is nothing to ask. If it failed, all new items are left alone."""
 
     question: Question | None
     failed: bool = False

@@ -152,6 +152,8 @@ class Pool:
     def submit(self, job: Job) -> asyncio.Future[Reply]:
         """Queue or send a job. Raises NoWorker, PoolBusy, PoolClosed at once.
 
+        While the workers are starting, the job waits for the first of them.
+
         The future fails with WorkerFailed, UnknownBase, NoWorker or PoolClosed. Cancelling it
         drops a job that still waits; one that was sent runs on, and nobody hears of it.
         """
@@ -181,8 +183,8 @@ class Pool:
     def _admit(self, job: Job) -> None:
         if self._closed:
             raise PoolClosed("the daemon is shutting down")
-        if not any(slot.alive for slot in self._slots):
-            raise NoWorker(f"no worker is alive: {self._failure or 'they are starting'}")
+        if not self._slots or self._failure and not any(slot.alive for slot in self._slots):
+            raise NoWorker(f"no worker is alive: {self._failure or 'none was started'}")
         if (
             self._queues.count >= WAITING_PER_SLOT * self._size
             or self._queues.bytes + len(job.payload) > WAITING_BYTES
@@ -193,7 +195,8 @@ class Pool:
         """The slot that holds the conversation; the least loaded one for a new conversation."""
         index = self._affinity.get(key)
         if index < 0 or not self._slots[index].alive:
-            living = [slot for slot in self._slots if slot.alive]
+            # Before the first is up, all of them are on their way.
+            living = [slot for slot in self._slots if slot.alive] or self._slots
             index = min(living, key=self._load).index
             self._affinity.set(key, index)
         return index
