@@ -183,7 +183,7 @@ class Pool:
     def _admit(self, job: Job) -> None:
         if self._closed:
             raise PoolClosed("the daemon is shutting down")
-        if not self._slots or self._failure and not any(slot.alive for slot in self._slots):
+        if not self._slots or (self._failure and not any(slot.alive for slot in self._slots)):
             raise NoWorker(f"no worker is alive: {self._failure or 'none was started'}")
         if (
             self._queues.count >= WAITING_PER_SLOT * self._size
