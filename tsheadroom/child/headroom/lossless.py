@@ -31,7 +31,14 @@ MAX_CHARS = 1_000_000  # half a second of Python scanners
 # Headroom looks for the end of a JSON value behind each line's opening bracket: 48 KB of lines with
 # one brace take it a minute. This many lines looked at are some 20 ms; code and logs stay far off.
 MAX_NESTED_LINES = 200_000
-_GUARDED_CHARS = 4_000  # shorter texts cannot reach it
+# Headroom's native code cannot be interrupted, so what it is given is bounded by what it costs, as
+# measured: its table of a list of objects has a cell for each of them and each key of any of them
+# (ten million a second), and from each "<" it looks for the next ">" (two billion characters a
+# second). Each bound is some three tenths of a second.
+MAX_CELLS = 3_000_000
+MAX_UNCLOSED = 500_000_000
+_KEY = re.compile(r'"([^"\\\n]*+)"\s*+:')
+_GUARDED_CHARS = 4_000  # shorter texts cannot reach any of these
 # What Headroom writes for repeated lines. It undoes its folds to check them, and where a text has
 # such a line of its own, that makes as many lines as it says.
 _COUNTED = re.compile(r"\.\.\. \(repeat(?:ed|s) \d")
@@ -84,6 +91,20 @@ def nested_lines(text: str) -> int:
     return total
 
 
+def cells(text: str) -> int:
+    """How many cells a table of all objects in a JSON text has at most."""
+    objects = text.count("{")
+    # A key takes six characters at least, so that most texts need not be searched.
+    if objects * len(text) // 6 <= MAX_CELLS:
+        return 0
+    return objects * len({match[1] for match in _KEY.finditer(text)})
+
+
+def unclosed(text: str) -> int:
+    """How many characters stand between each "<" and the next ">", summed up, about."""
+    return sum(part.count("<") * len(part) for part in text.split(">"))
+
+
 def worth_trying(text: str) -> bool:
     """True if Headroom can make this text shorter, and can be given it."""
     return len(text) >= MIN_CHARS and cheap_enough(text)
@@ -93,7 +114,13 @@ def cheap_enough(text: str) -> bool:
     """True if Headroom does not take far too long, or too much memory, with this text."""
     if len(text) > MAX_CHARS or _COUNTED.search(text) is not None:
         return False
-    return len(text) < _GUARDED_CHARS or nested_lines(text) <= MAX_NESTED_LINES
+    if len(text) < _GUARDED_CHARS:
+        return True
+    return (
+        nested_lines(text) <= MAX_NESTED_LINES
+        and cells(text) <= MAX_CELLS
+        and unclosed(text) <= MAX_UNCLOSED
+    )
 
 
 def call_messages(call: ToolCall, inputs: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
