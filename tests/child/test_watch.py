@@ -97,17 +97,18 @@ def test_without_a_start_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_call_ends_before_its_caller_goes(watch: Watch) -> None:
-    watch.begin_call(60.0)
-    assert not watch.late
-    watch.begin_call(0.0)
-    assert watch.late
-    assert watch.over
+    found = []
+    for within in (60.0, 0.0):
+        watch.begin_call(within)
+        found.append((watch.late, watch.over))
+    assert found == [(False, False), (True, True)]
 
 
 def test_a_call_has_a_budget_of_its_own(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.begin_call(60.0)
-    assert not watch.over
-    monkeypatch.setattr(watch_module, "CALL_SECONDS", 0.0)
-    assert watch.over
-    watch.more = 60.0
-    assert not watch.over
+    found = []
+    for budget, more in ((60.0, 0.0), (0.0, 0.0), (0.0, 60.0)):
+        monkeypatch.setattr(watch_module, "CALL_SECONDS", budget)
+        watch.more = more
+        found.append(watch.over)
+    assert found == [False, True, False]

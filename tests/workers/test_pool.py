@@ -27,6 +27,7 @@ from tsheadroom.workers import launch as launch_module
 from tsheadroom.workers import pool as pool_module
 from tsheadroom.workers import slot as slot_module
 from tsheadroom.workers.launch import backoff
+from tsheadroom.workers.queues import LIGHT_BYTES
 
 DIGESTS = (b"first", b"second", b"third")
 
@@ -438,6 +439,23 @@ async def test_the_third_kill_from_outside_convicts(make_pool: MakePool) -> None
         with pytest.raises(WorkerFailed, match="SIGKILL"):
             await pool.submit(call)
     assert blamed == [[DIGESTS[0]]]
+
+
+async def test_light_jobs_go_before_heavy_ones(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = await started(make_pool())
+    gate = tmp_path / "gate"
+    done: list[str] = []
+
+    def submit(key: str, text: str, model: str = "m") -> asyncio.Future[Reply]:
+        answer = pool.submit(job(text, key=key, model=model))
+        answer.add_done_callback(lambda _: done.append(key))
+        return answer
+
+    answers = [submit("first", "a", f"until:{gate}")]
+    answers += [submit("heavy", "b" * LIGHT_BYTES), submit("one", "c"), submit("two", "d")]
+    gate.touch()
+    await asyncio.gather(*answers)
+    assert done == ["first", "one", "two", "heavy"]
 
 
 async def test_a_worn_worker_is_replaced_after_its_answer(make_pool: MakePool) -> None:

@@ -14,6 +14,11 @@ REMEMBERED = 20_000
 """Conversations whose slot is remembered: ten times the open ones of a large team, 3 MB."""
 
 
+LIGHT_BYTES = 64 * 1024
+"""Payloads of usual turns are smaller, and take a worker some milliseconds. They go first, so that
+a few callers with outputs of the largest size cannot keep all others waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One request for a worker.
@@ -45,6 +50,11 @@ class Waiter:
     number: int
     slot: int
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """By which the next one is chosen: light ones first, then in order of arrival."""
+        return len(self.job.payload) > LIGHT_BYTES, self.number
 
     def stop_timer(self) -> None:
         """Cancel the timer, if one runs."""
@@ -104,16 +114,10 @@ class Queues:
         return False
 
     def take(self, slot: int) -> Waiter | None:
-        """The next job for a free slot: the oldest of its own and the common ones; None if none."""
-        own = self._own[slot]
-        if own and (not self._common or own[0].number < self._common[0].number):
-            waiter = own.popleft()
-        elif self._common:
-            waiter = self._common.popleft()
-        else:
-            return None
-        waiter.stop_timer()
-        self._count(waiter, -1)
+        """The next job for a free slot, of its own and the common ones; None if there is none."""
+        waiter = min((*self._own[slot], *self._common), key=lambda w: w.rank, default=None)
+        if waiter is not None:
+            self.remove(waiter)
         return waiter
 
     def take_all(self) -> list[Waiter]:
