@@ -15,7 +15,7 @@ from tsheadroom.child.compress import outputs
 from tsheadroom.child.compress.compressor import Compressor
 from tsheadroom.child.held import HeldConversations
 from tsheadroom.child.protocol import EMPTY_CHAIN, OutOfTimeError, chain
-from tsheadroom.child.watch import OverBudgetError, Watch
+from tsheadroom.child.watch import OverBudgetError, Stopwatch
 
 FILE = numbered(source(60))
 BAD = "this one is bad\n"
@@ -113,7 +113,7 @@ def test_a_part_that_cannot_be_read_is_passed_over_as_context(talk: NewTalk) -> 
     assert conversation.conversation.length == 1
 
 
-class Late(Watch):
+class Late(Stopwatch):
     """Time is up from the start."""
 
     @property

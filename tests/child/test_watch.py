@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tsheadroom.child import watch as watch_module
-from tsheadroom.child.watch import OverBudgetError, Watch
+from tsheadroom.child.watch import OverBudgetError, Stopwatch
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def told() -> list[int]:
 
 
 @pytest.fixture
-def watch(told: list[int], monkeypatch: pytest.MonkeyPatch) -> Watch:
+def watch(told: list[int], monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     monkeypatch.setattr(watch_module, "ITEM_SECONDS", 0.05)
     monkeypatch.setattr(watch_module, "_AGAIN_SECONDS", 0.02)
-    made = Watch()
+    made = Stopwatch()
     made.start(lambda number, cpu: told.append(number))
     return made
 
@@ -32,24 +32,24 @@ def spin(rounds: int = -1) -> None:
         rounds -= 1
 
 
-def test_work_within_the_budget_is_done(watch: Watch, told: list[int]) -> None:
+def test_work_within_the_budget_is_done(watch: Stopwatch, told: list[int]) -> None:
     assert watch.item(7, lambda: "done") == "done"
     assert told == [7]
 
 
-def test_python_code_is_interrupted(watch: Watch) -> None:
+def test_python_code_is_interrupted(watch: Stopwatch) -> None:
     with pytest.raises(OverBudgetError):
         watch.item(0, spin)
     spin(1_000_000)  # and what comes after it is not
     assert watch.item(1, lambda: "done") == "done"
 
 
-def test_a_regular_expression_is_interrupted(watch: Watch) -> None:
+def test_a_regular_expression_is_interrupted(watch: Stopwatch) -> None:
     with pytest.raises(OverBudgetError):
         watch.item(0, lambda: re.match(r"(a+)+$", "a" * 60 + "b"))
 
 
-def test_an_interruption_that_a_library_catches_comes_again(watch: Watch) -> None:
+def test_an_interruption_that_a_library_catches_comes_again(watch: Stopwatch) -> None:
     caught: list[int] = []
 
     def stubborn() -> None:
@@ -68,7 +68,7 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def test_what_must_be_whole_is_done_first(watch: Watch) -> None:
+def test_what_must_be_whole_is_done_first(watch: Stopwatch) -> None:
     steps: list[str] = []
 
     def work() -> None:
@@ -83,20 +83,20 @@ def test_what_must_be_whole_is_done_first(watch: Watch) -> None:
     assert steps == ["recorded"]
 
 
-def test_waiting_uses_up_no_budget(watch: Watch) -> None:
+def test_waiting_uses_up_no_budget(watch: Stopwatch) -> None:
     watch.item(0, lambda: time.sleep(0.1))
 
 
 def test_without_a_start_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "ITEM_SECONDS", 0.0)
     monkeypatch.setattr(watch_module, "CALL_SECONDS", 0.0)
-    watch = Watch()
+    watch = Stopwatch()
     watch.begin_call(-1.0)
     watch.item(0, lambda: spin(100_000))
     assert not watch.over
 
 
-def test_a_call_ends_before_its_caller_goes(watch: Watch) -> None:
+def test_a_call_ends_before_its_caller_goes(watch: Stopwatch) -> None:
     found = []
     for within in (60.0, 0.0):
         watch.begin_call(within)
@@ -104,7 +104,7 @@ def test_a_call_ends_before_its_caller_goes(watch: Watch) -> None:
     assert found == [(False, False), (True, True)]
 
 
-def test_a_call_has_a_budget_of_its_own(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_has_a_budget_of_its_own(watch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.begin_call(60.0)
     found = []
     for budget, more in ((60.0, 0.0), (0.0, 0.0), (0.0, 60.0)):

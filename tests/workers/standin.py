@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tsheadroom.child.watch import OverBudgetError, Watch
+from tsheadroom.child.watch import OverBudgetError, Stopwatch
 
 
 class OfflineEgressBlocked(BaseException):
@@ -47,9 +47,9 @@ class Conversation:
         items: list[dict[str, Any]],
         model: str,
         config: dict[str, Any],
-        watch: Watch | None = None,
+        watch: Stopwatch | None = None,
     ) -> Result:
-        watch = watch or Watch()
+        watch = watch or Stopwatch()
         forms, convicted = [], []
         first = self.length
         for index, item in enumerate(items):

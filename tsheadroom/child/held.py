@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tsheadroom.child.protocol import OutOfTimeError, UnknownBaseError, chain, form_token
-from tsheadroom.child.watch import Watch
+from tsheadroom.child.watch import Stopwatch
 
 HELD_BYTES = 16 * 1024 * 1024
 """Of all conversations together: twenty sessions of 200 KB (0.8 MB each, measured). One that is not
@@ -53,7 +53,7 @@ class ConversationProtocol(Protocol):
         items: list[dict[str, Any]],
         model: str,
         config: dict[str, Any],
-        watch: Watch | None = None,
+        watch: Stopwatch | None = None,
     ) -> ResultProtocol:
         """Decide the forms of new items, and hold the items as forwarded with these forms.
 
@@ -99,10 +99,13 @@ class HeldConversations:
     """All that this child holds, at most `limit` bytes; the least recently used go first."""
 
     def __init__(
-        self, compressor: CompressorProtocol, limit: int = HELD_BYTES, watch: Watch | None = None
+        self,
+        compressor: CompressorProtocol,
+        limit: int = HELD_BYTES,
+        watch: Stopwatch | None = None,
     ) -> None:
         self._compressor = compressor
-        self._watch = watch or Watch()
+        self._watch = watch or Stopwatch()
         self._limit = limit
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._size = 0

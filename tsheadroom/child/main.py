@@ -103,14 +103,14 @@ def serve(compressor: CompressorProtocol, reading: int, writing: int, confined: 
     """Answer requests, one line each, until stdin ends."""
     from tsheadroom.child import system
     from tsheadroom.child.held import HeldConversations
-    from tsheadroom.child.watch import Watch
+    from tsheadroom.child.watch import Stopwatch
 
     memory = system.OwnMemory()
 
     def tell(number: int, cpu: float) -> None:
         write_all(writing, b'{"at":%d,"cpu":%.3f}\n' % (number, cpu))
 
-    watch = Watch()
+    watch = Stopwatch()
     watch.start(tell)
     held = HeldConversations(compressor, watch=watch)
     cold = True

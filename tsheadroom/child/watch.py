@@ -37,11 +37,11 @@ T = TypeVar("T")
 class OverBudgetError(BaseException):
     """An item has used up its CPU time. No Exception, because Headroom catches these, and goes on.
 
-    Raised anywhere in what `Watch.item` runs, but for what stands in a `with watch.whole`.
+    Raised anywhere in what `Stopwatch.item` runs, but for what stands in a `with watch.whole`.
     """
 
 
-class Watch:
+class Stopwatch:
     """Watches the time of one process. Without `start` nothing is limited: for tests and tools."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Watch:
 class _Whole:
     """What stands in a `with` of it is done as a whole: an interruption waits for its end."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Stopwatch) -> None:
         self.depth = 0
         self._watch = watch
 

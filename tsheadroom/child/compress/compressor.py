@@ -21,7 +21,7 @@ from tsheadroom.child.compress.settings import TextSettings
 from tsheadroom.child.headroom.kompress import Kompress
 from tsheadroom.child.headroom.lossless import Lossless
 from tsheadroom.child.headroom.lossy import ASKED_CHARS, Lossy
-from tsheadroom.child.watch import OverBudgetError, Watch
+from tsheadroom.child.watch import OverBudgetError, Stopwatch
 from tsheadroom.texts import pointers, tools, wrappers
 from tsheadroom.texts.tools import ToolCall, written_texts
 from tsheadroom.texts.wrappers import Wrapped
@@ -125,7 +125,7 @@ class Conversation:
         self._reported = False
         self._asked = ""  # what the user said last; only lossy looks at it
         self._taken = _Taken(0, "")
-        self._watch = Watch()
+        self._watch = Stopwatch()
         self._unread = 0  # parts that could not be taken in since the last reply
 
     @property
@@ -162,7 +162,7 @@ class Conversation:
         items: list[dict[str, Any]],
         model: str,
         config: Mapping[str, Any],
-        watch: Watch | None = None,
+        watch: Stopwatch | None = None,
     ) -> TurnResult:
         """Decide the forms of new items, in order, and hold them as forwarded with these forms.
 
@@ -172,7 +172,7 @@ class Conversation:
         Raises BadRequestError if `config` lacks a setting.
         """
         settings, result = TextSettings.of(config), TurnResult()
-        self._watch = watch or Watch()
+        self._watch = watch or Stopwatch()
         self._watch.more = self._compressor.lossy.seconds(settings) if settings.lossy else 0.0
         for at, item in enumerate(items):
             if item.get("context") or item.get("role") == "assistant":
