@@ -81,18 +81,18 @@ def _endless(traces: tuple[Path, ...], variety: int) -> Iterator[dict[str, Any]]
     for lap in itertools.count():
         suffix = f"{variety or ''}{'x' * lap}"
         for message in _stitched(traces):
-            yield _varied(message, suffix) if suffix else message
+            yield varied(message, suffix) if suffix else message
 
 
-def _varied(value: Any, suffix: str, key: str = "") -> Any:
-    """The message with each longer word changed."""
+def varied(value: Any, suffix: str, key: str = "") -> Any:
+    """A message with the suffix at each longer word, and at the ids of calls."""
     if isinstance(value, str):
         if key in ("id", "tool_use_id"):
             return f"{value}_{suffix}"
         kept = key in ("role", "type", "name")
         return value if kept else _LONG_WORD.sub(lambda match: match[0] + suffix, value)
     if isinstance(value, list):
-        return [_varied(item, suffix) for item in value]
+        return [varied(item, suffix) for item in value]
     if isinstance(value, dict):
-        return {k: _varied(v, suffix, k) for k, v in value.items()}
+        return {k: varied(v, suffix, k) for k, v in value.items()}
     return value

@@ -10,7 +10,7 @@ import pytest
 from tests.child.conftest import NewTalk
 from tests.child.talk import numbered, source
 from tests.workers.support import item, job_config
-from tsheadroom.child import main
+from tsheadroom.child import main, system
 from tsheadroom.child.compress import outputs
 from tsheadroom.child.compress.compressor import Compressor
 from tsheadroom.child.held import HeldConversations
@@ -152,7 +152,12 @@ def test_a_request_with_odd_inputs_can_be_read(compressor: Compressor, given: st
         payload = {"conversation": "c", "messages": messages, "config": config}
         line = json.dumps({"id": number, "payload": payload}, separators=(",", ":"))
         reply: dict[str, Any] = json.loads(
-            main.answer(held, line.replace('"odd":0', f'"odd":{given}').encode(), cold=False)
+            main.answer(
+                held,
+                line.replace('"odd":0', f'"odd":{given}').encode(),
+                cold=False,
+                memory=system.OwnMemory(),
+            )
         )
         return reply
 
@@ -163,5 +168,7 @@ def test_a_request_with_odd_inputs_can_be_read(compressor: Compressor, given: st
 def test_what_is_no_request_is_answered_by_its_number(compressor: Compressor) -> None:
     held = HeldConversations(compressor)
     for rest in (b"", b'"payload":' + b"[" * 100_000):
-        reply = json.loads(main.answer(held, b'{"id":7,' + rest + b"\n", cold=False))
+        reply = json.loads(
+            main.answer(held, b'{"id":7,' + rest + b"\n", cold=False, memory=system.OwnMemory())
+        )
         assert (reply["id"], reply["error_type"]) == (7, "bad_request")

@@ -38,7 +38,7 @@ def run(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["agreement", "bench", "clients"])
+@pytest.mark.parametrize("name", ["agreement", "bench", "clients", "torture"])
 def test_without_a_venv_a_script_names_setup(clone: Path, name: str) -> None:
     done = run(clone / name, "--help")
     assert (done.returncode, done.stdout) == (1, "")

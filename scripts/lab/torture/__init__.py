@@ -1,0 +1,1 @@
+"""Attacks the daemon, breaks what it stands on, and checks each answer meanwhile."""

@@ -1,0 +1,88 @@
+"""Two JSON texts compared as bytes: which strings differ, and whether anything else does.
+
+Nothing is parsed into objects, and nothing recurses: bodies may be as deep and odd as they like.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TOKEN = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[\[\]{},:]', re.DOTALL)
+
+
+class Differs(Exception):
+    """The texts differ elsewhere than in the values of strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A string that differs: where it stands, what it was and what it is."""
+
+    path: Path
+    old: str
+    new: str
+
+
+def edits(original: bytes, forwarded: bytes) -> list[Edit]:
+    """The strings in which two JSON texts differ. Raises Differs if they differ otherwise."""
+    if original == forwarded:
+        return []
+    if STRING.split(original) != STRING.split(forwarded):
+        raise Differs("other bytes than those of strings differ")
+    before, after = STRING.findall(original), STRING.findall(forwarded)
+    changed = {n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
+    found = {
+        number: Edit(path, text(before[number]), text(after[number]))
+        for number, path in places(original, changed)
+    }
+    if found.keys() != changed:
+        raise Differs("the name of a member differs")
+    return list(found.values())
+
+
+def text(string: bytes) -> str:
+    """A JSON string as text. Raises Differs if it is none."""
+    try:
+        value: str = json.loads(string.decode("utf-8", "surrogatepass"), strict=False)
+    except ValueError as error:
+        raise Differs(f"not a JSON string: {error}") from None
+    return value
+
+
+def places(raw: bytes, wanted: Container[int]) -> Iterator[tuple[int, Path]]:
+    """Yield each wanted string that is a value: its number among all strings, and its path."""
+    number = -1
+    path: list[str | int] = []
+    objects: list[bool] = []  # for each open container whether it is an object
+    key = False  # True where the next string names a member
+    for token in _TOKEN.finditer(raw):
+        string, what = token[1], token[0]
+        if string is not None:
+            number += 1
+            if key:
+                path[-1] = string.decode("utf-8", "replace")[1:-1]
+            elif number in wanted:
+                yield number, tuple(path)
+        elif what in (b"{", b"["):
+            objects.append(what == b"{")
+            path.append("" if objects[-1] else 0)
+            key = objects[-1]
+        elif what in (b"}", b"]"):
+            if not objects:
+                return
+            objects.pop()
+            path.pop()
+            key = False
+        elif what == b":":
+            key = False
+        elif objects and objects[-1]:
+            key = True
+        elif objects:
+            last = path[-1]
+            path[-1] = last + 1 if isinstance(last, int) else 0

@@ -1,0 +1,275 @@
+"""Checks each answer of the hook against what it promises.
+
+`Checker` is for one answer alone. `Provider` has what the provider of one conversation was sent,
+and finds what is sent otherwise the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from scripts.lab import traffic
+from scripts.lab.clients import restoring
+from scripts.lab.clients.restoring import Restored
+from scripts.lab.torture import bodies
+from scripts.lab.torture.bodies import Differs, Edit
+from scripts.lab.torture.conversations import MARK, Item, Request
+from tsheadroom.providers.shapes import shape_of
+from tsheadroom.texts import wrappers
+
+ALLOW = b'{"action":"allow"}'
+_OK = 200
+_MEMBERS = ("messages", "input", "contents")
+_MODEL = ("assistant", "model")
+_MODEL_TYPES = ("function_call", "custom_tool_call", "reasoning")
+
+
+class Break(StrEnum):
+    """A promise that was broken."""
+
+    STATUS = "a status that is not documented"
+    NO_ANSWER = "no answer"
+    NOT_JSON = "an answer that is no JSON"
+    ACTION = "an action that is neither allow nor modify"
+    BODY = "something else than texts of the conversation differs"
+    NOT_A_TOOLS = "a text that is not a tool's output differs"
+    LONGER = "a text that got longer"
+    MARKER = "a marker that nobody can resolve"
+    DANGLING = "a pointer that leads nowhere"
+    LOST = "a text that cannot be restored"
+    LEAKED = "words of another caller"
+    PREFIX = "what was forwarded before is forwarded otherwise"
+    FORM_AFTER_GAP = "a form where the provider has the original"
+
+
+class Excuse(StrEnum):
+    """Why the provider got something else than before, where that is no break."""
+
+    DOWN = "the daemon was down"
+    NOT_TAKEN = "the caller did not take the answer"
+    UNHEARD = "the kernel took an answer that the caller did not read"
+    FORGOTTEN = "the state directory was lost, and then the memory"
+    REWRITTEN = "a view was rewritten, as the settings allow"
+
+
+class Answer(msgspec.Struct):
+    """The hook's answer, with the request body as bytes."""
+
+    action: str = ""
+    request_body: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A break, and what can be said about it."""
+
+    kind: Break
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """What an answer makes of a request: its items as the provider gets them, and the breaks."""
+
+    items: Sequence[Item]
+    edits: Sequence[Edit] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """What an answer may do under the settings of the daemon.
+
+    `lossy` lets it leave something out, also of what users wrote; `rewrites` lets it change what
+    was forwarded.
+    """
+
+    lossy: bool = False
+    rewrites: bool = False
+
+    def forwarded(self, request: Request, body: bytes, own: bytes) -> Forwarded:
+        """Check one answer's body. `own` is the mark of the conversation."""
+        marks = set(MARK.findall(body)) - {own}
+        leaked = [Finding(Break.LEAKED, repr(sorted(marks)))] if marks else []
+        if body == ALLOW:
+            return Forwarded(request.items, (), leaked)
+        try:
+            answer = msgspec.json.decode(body, type=Answer)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return Forwarded(request.items, (), [*leaked, Finding(Break.NOT_JSON, str(error))])
+        if answer.action == "allow":
+            return Forwarded(request.items, (), leaked)
+        if answer.action != "modify":
+            found = Finding(Break.ACTION, answer.action)
+            return Forwarded(request.items, (), [*leaked, found])
+        forwarded = bytes(answer.request_body)
+        try:
+            edits = bodies.edits(request.body, forwarded)
+        except Differs as error:
+            return Forwarded(request.items, (), [*leaked, Finding(Break.BODY, str(error))])
+        items = msgspec.json.decode(forwarded)[request.key] if edits else request.items
+        wrong = [found for edit in edits for found in self._edit(request, edit)]
+        return Forwarded(items, edits, [*leaked, *wrong])
+
+    def _edit(self, request: Request, edit: Edit) -> Iterator[Finding]:
+        where = "/".join(map(str, edit.path))
+        if edit.path[0] != request.key or len(edit.path) < 3:
+            yield Finding(Break.BODY, where)
+            return
+        item = request.items[int(edit.path[1])]
+        if by_model(item) or not (self.lossy or _of_a_tool(item, edit.path)):
+            yield Finding(Break.NOT_A_TOOLS, where)
+        if _size(edit.new) >= _size(edit.old):
+            yield Finding(Break.LONGER, where)
+        if any(edit.new.count(mark) > edit.old.count(mark) for mark in traffic.MARKERS):
+            yield Finding(Break.MARKER, where)
+
+    def restored(
+        self, request: Request, sent: Forwarded, places: Iterable[int]
+    ) -> Iterator[Finding]:
+        """Yield what is lost of the outputs in items at these places, and pointers to nothing."""
+        wanted = set(places)
+        edited = {int(edit.path[1]) for edit in sent.edits} & wanted
+        if not edited:
+            return
+        before = restoring.Conversation({request.key: request.items})
+        after = restoring.Conversation({request.key: sent.items})
+        for index in sorted(edited):
+            for call, old, new in _outputs(request, sent, index):
+                if old == new:
+                    continue
+                how = after.restored(index, call, before)
+                if how is Restored.DANGLING:
+                    yield Finding(Break.DANGLING, f"item {index}, call {call}")
+                elif how is Restored.LOST and not self.lossy:
+                    yield Finding(Break.LOST, f"item {index}, call {call}")
+
+
+class Provider:
+    """The provider's view of one conversation, whose requests come one after the other."""
+
+    def __init__(self, checker: Checker, own: bytes) -> None:
+        """`own` is the conversation's mark."""
+        self._checker = checker
+        self._own = own
+        self._view: list[bytes] = []
+        # What the daemon may rightly believe that the provider has instead, and why.
+        self._believed: list[tuple[Excuse, list[bytes]]] = []
+        self._originals: list[int] = []  # places of which the provider has got originals instead
+        self._forgotten = False
+        self.excuses: dict[Excuse, int] = {}
+        self.changed = 0  # items that went out in a form
+        self.broken = 0  # prefixes that a missed answer has broken
+
+    def missed(self, request: Request, excuse: Excuse) -> None:
+        """The provider got the originals, because this request got no answer.
+
+        If the excuse is UNHEARD, or DOWN for one that a kill has cut short, see `unsure`.
+        """
+        now = _plain(request.items)
+        if now[: len(self._view)] != self._view:
+            self.broken += 1
+        self._count(excuse)
+        self._believed = []
+        self._view = now
+
+    def unsure(self, request: Request, excuse: Excuse) -> None:
+        """As `missed`, where the daemon may rightly believe that the answer was taken."""
+        then, count = self._view, len(self._view)
+        self.missed(request, excuse)
+        self._believed = [(excuse, then[:count])]
+
+    def forget(self) -> None:
+        """The daemon has lost what it knew: it may take the conversation for an unknown one."""
+        self._forgotten = True
+
+    def answered(self, request: Request, body: bytes) -> list[Finding]:
+        """The caller took an answer: what is wrong with it, and with what the provider gets."""
+        sent = self._checker.forwarded(request, body, self._own)
+        now = _plain(sent.items)
+        seen = min(len(self._view), len(now))
+        differing = [at for at in range(seen) if now[at] != self._view[at]]
+        findings = sent.findings
+        if differing and not self._excused(request, now, differing):
+            findings += self._broken(request, now, differing)
+        fresh = [*differing, *range(seen, len(now))]
+        findings += self._checker.restored(request, sent, fresh)
+        self.changed += len({int(edit.path[1]) for edit in sent.edits if int(edit.path[1]) >= seen})
+        self._view, self._believed, self._forgotten = now, [], False
+        return findings
+
+    def _excused(self, request: Request, now: list[bytes], differing: list[int]) -> bool:
+        for excuse, believed in self._believed:
+            if now[: len(believed)] == believed:
+                self._count(excuse if excuse is Excuse.DOWN else Excuse.UNHEARD)
+                return True
+        originals = _plain(request.items)
+        if self._forgotten and now[: len(self._view)] == originals[: len(self._view)]:
+            self._count(Excuse.FORGOTTEN)
+            return True
+        if self._checker.rewrites and all(now[at] != originals[at] for at in differing):
+            self._count(Excuse.REWRITTEN)
+            return True
+        return False
+
+    def _broken(
+        self, request: Request, now: list[bytes], differing: list[int]
+    ) -> Iterator[Finding]:
+        originals = _plain(request.items)
+        for at in differing[:1]:
+            was_original = self._view[at] == originals[at]
+            kind = Break.FORM_AFTER_GAP if was_original else Break.PREFIX
+            yield Finding(kind, f"items {differing[:5]} of {len(now)}")
+
+    def _count(self, excuse: Excuse) -> None:
+        self.excuses[excuse] = self.excuses.get(excuse, 0) + 1
+
+
+def by_model(item: Any) -> bool:
+    """True if the model made this item."""
+    if not isinstance(item, dict):
+        return False
+    return item.get("role") in _MODEL or item.get("type") in _MODEL_TYPES
+
+
+def _of_a_tool(item: Item, path: bodies.Path) -> bool:
+    """True if a text in this item, at a path of the body, is a tool's output."""
+    if item.get("role") == "tool" or str(item.get("type")).endswith("_output"):
+        return True
+    if "functionResponse" in path or "toolResult" in path:
+        return True
+    inside: Any = item
+    for step in path[2:]:
+        if isinstance(inside, dict) and inside.get("type") == "tool_result":
+            return True
+        inside = inside[step]
+    return False
+
+
+def _outputs(request: Request, sent: Forwarded, index: int) -> Iterator[tuple[str, str, str]]:
+    """Yield each output of an item: its call, its text as sent by the client and as forwarded."""
+    shape = shape_of({request.key: ()})
+    if shape is None:
+        return
+    before = [part for part in shape.parts(request.items[index]) if part["kind"] == "tool_result"]
+    after = [part for part in shape.parts(sent.items[index]) if part["kind"] == "tool_result"]
+    for old, new in zip(before, after, strict=False):
+        yield str(old.get("call")), _joined(old), _joined(new)
+
+
+def _joined(part: Item) -> str:
+    return wrappers.joined(text for _, text in wrappers.pieces(part))
+
+
+def _plain(items: Sequence[Item]) -> list[bytes]:
+    """Each item as a prompt cache sees it."""
+    return [traffic.dumps(traffic.plain(item)) for item in items]
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
