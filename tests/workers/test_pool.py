@@ -42,10 +42,13 @@ async def test_a_call_is_answered(make_pool: MakePool) -> None:
     assert pool.stats.cold_starts == 1
 
 
+async def test_no_worker_is_told_at_once(make_pool: MakePool) -> None:
+    with pytest.raises(NoWorker):
+        make_pool("slow").submit(job("a"))
+
+
 async def test_a_job_waits_for_workers_that_are_starting(make_pool: MakePool) -> None:
     pool = make_pool("slow")
-    with pytest.raises(NoWorker):
-        pool.submit(job("a"))
     await pool.start()
     early = [pool.submit(job(key)) for key in "abc"]
     assert not pool.ready
