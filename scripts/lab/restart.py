@@ -80,8 +80,9 @@ class Caller:
 
     def close(self) -> None:
         """Close the kept connection."""
-        if self._kept:
-            self._kept.close()
+        connection, self._kept = self._kept, None
+        if connection:
+            connection.close()
 
 
 class Conversation:
@@ -152,6 +153,9 @@ def one(
     seen.unanswered += not answered
     seen.broken += not whole
     daemon.wait_ready()
+    # Restarts are hours apart, and kept connections seconds old. One that was opened in a restart
+    # takes the path for slow: kept until the next, it would wait for long until it sends again.
+    caller.close()
     for _ in range(TURNS_BETWEEN):
         answered, whole = conversation.turn(caller)
         seen.unanswered += not answered
