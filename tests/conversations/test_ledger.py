@@ -435,3 +435,18 @@ def test_later_records_do_not_build_on_one_that_could_not_be_written(tmp_path: P
     assert turn.status is Status.CONTINUED
     assert turn.forms == before.forms
     ledger.close()
+
+
+def test_a_stored_turn_with_other_digests_than_its_name_says_is_unknown(tmp_path: Path) -> None:
+    """A byte of it changed on the disk. Whether its forms are of these items, nobody can say."""
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a B c")
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as other, other:
+        other.execute("UPDATE turn SET digests = zeroblob(length(digests))")
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    turn = begin(ledger, request("a B c D e"))
+    assert (turn.status, turn.forms, turn.undecided) == (Status.UNKNOWN, {}, [4])
+    ledger.close()

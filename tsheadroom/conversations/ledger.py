@@ -111,6 +111,7 @@ class Conversations:
             longer = filter(self._store.may_hold, prefixes.longer_than(reached))
             if asked := list(longer):
                 return self._store.longest(asked)
+            disk.line = []  # or the answer to the next question would be taken for this one's
         found = recognise(request, branch, shared)
         if found is None:
             assert branch is not None
@@ -228,7 +229,7 @@ class Conversations:
         shared = branch.shared(prefixes.joined) if branch else 0
         reached = branch.request_within(shared) if branch else 0
         if disk.line and disk.line[-1].length > reached:
-            branch = self._load(disk.line)
+            branch = self._load(disk.line) if _is_of(disk.line, prefixes) else None
             shared = branch.shared(prefixes.joined) if branch else 0
             if branch:
                 self._make_start_findable(branch, prefixes, disk.line[0].length)
@@ -354,6 +355,14 @@ class Conversations:
             if length > len(request):
                 joined = bytes(old.digests[: length * DIGEST_BYTES])
                 self._branches.add_root(old, name_of(request.scope, joined))
+
+
+def _is_of(line: Line, prefixes: Prefixes) -> bool:
+    """True if a stored line has the digests of the request that names it.
+
+    If not, they changed on the disk, or the sweep has deleted the line's start.
+    """
+    return prefixes.joined.startswith(b"".join(record.digests for record in line))
 
 
 def _never_written(saving: Future[None]) -> bool:

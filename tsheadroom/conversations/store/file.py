@@ -62,6 +62,9 @@ _SETTINGS = (
     "PRAGMA trusted_schema=OFF",
 )
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What the binding raises for trouble with a file."""
+
 Identity = tuple[int, int]
 """A file's device and inode: another file of the same name has others."""
 
@@ -78,7 +81,10 @@ def code_of(error: BaseException) -> int:
 
 def is_spoilt(error: BaseException) -> bool:
     """True if the file itself is damaged, so that it will not get better."""
-    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if isinstance(error, UnicodeDecodeError):
+        return True  # SQLite's own message quotes what it found in the file
+    cut_off = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHORT_READ
+    return cut_off or code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +125,7 @@ class DecisionsFile:
                     self.suspected = Spoilt(str(why))  # without what its traceback holds open
             self._set_aside(str(self.suspected))
             return self._open()
-        except (sqlite3.Error, OSError, Spoilt, FileRefused) as error:
+        except (*SQLITE_ERRORS, OSError, Spoilt, FileRefused) as error:
             raise StoreError(f"{self.path} cannot be opened: {_reason(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
@@ -180,7 +186,7 @@ class DecisionsFile:
         )
         try:
             yield connection
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._suspect(opened, error)
             raise
         finally:
@@ -199,7 +205,7 @@ class DecisionsFile:
         if self.moved() is None:
             try:
                 connection = self._connected()
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 self._suspect(opened, error)
                 raise
             if self.moved() is None:
@@ -207,8 +213,10 @@ class DecisionsFile:
             connection.close()
         raise StoreError("the decisions on disk were deleted or replaced")
 
-    def _suspect(self, opened: Opened, error: sqlite3.Error) -> None:
-        if is_spoilt(error) and self.opened is opened:
+    def _suspect(self, opened: Opened, error: Exception) -> None:
+        # The statements are always the same ones, so a plain error is one of the tables.
+        spoilt = is_spoilt(error) or code_of(error) == sqlite3.SQLITE_ERROR
+        if spoilt and self.opened is opened:
             self.suspected = Spoilt(str(error))
 
     def _take_back(self, opened: Opened, connection: sqlite3.Connection) -> None:
@@ -247,6 +255,7 @@ class DecisionsFile:
             address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
+            connection.text_factory = bytes  # a text need not be one
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
             for setting in _SETTINGS:
                 connection.execute(setting)
@@ -354,13 +363,14 @@ def _check_tables(connection: sqlite3.Connection) -> None:
         raise Spoilt("it has other tables than those of a tsheadroom")
 
 
-def _expected_tables() -> dict[str, list[tuple[object, ...]]]:
+def _expected_tables() -> dict[bytes, list[tuple[object, ...]]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as empty:
+        empty.text_factory = bytes
         empty.executescript(_TABLES)
         return _tables(empty)
 
 
-def _tables(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+def _tables(connection: sqlite3.Connection) -> dict[bytes, list[tuple[object, ...]]]:
     """Tables, indexes, views and triggers, each with its columns."""
     names = connection.execute(
         "SELECT type || ' ' || name, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"

@@ -21,7 +21,7 @@ from typing import ParamSpec
 import msgspec
 
 from tsheadroom.conversations.store import Line, Record, StoreError, StoreState
-from tsheadroom.conversations.store.file import DecisionsFile, is_spoilt
+from tsheadroom.conversations.store.file import SQLITE_ERRORS, DecisionsFile, Spoilt, code_of
 from tsheadroom.conversations.store.known import KnownPrefixes
 from tsheadroom.conversations.store.rows import BadRow, is_name, pack, unpack
 from tsheadroom.conversations.store.writer import Writer
@@ -34,6 +34,7 @@ _IN_QUERY = 500  # below SQLite's bound on host parameters
 _LOOK_S = 600.0  # for all of it
 _LOOK_AGAIN_S = 10.0  # after a look that failed
 _READ_S = 2.0  # for one question; half of a turn's deadline
+_CHECK_S = 60.0  # for all pages; a larger file than that allows is read as far as turns need it
 _SLICE_S = 10.0  # for a slice of an index, which no turn waits for
 _BLIND_S = 0.5  # after a question that failed, others fail at once
 _TELL_S = 10.0  # and that is shown as trouble
@@ -216,7 +217,7 @@ class SqliteStore:
             raise StoreError(f"decisions could not be read just now: {why}")
         try:
             return question(*args, **kw)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._unreadable = time.monotonic(), str(error)
             raise StoreError(f"decisions could not be read: {error}") from error
 
@@ -225,10 +226,9 @@ class SqliteStore:
         try:
             with self._file.reading(seconds) as connection:
                 yield connection
-        except sqlite3.Error as error:
-            if is_spoilt(error):
+        finally:
+            if self._file.suspected:
                 self._writer.wake()
-            raise
 
     def _longest(self, chains: Sequence[bytes]) -> list[Line]:
         with self._lock:
@@ -256,7 +256,8 @@ class SqliteStore:
         lines = []
         for chain in ends:
             try:
-                lines.append(self._line(connection, chain))
+                if line := self._line(connection, chain):
+                    lines.append(line)
             except BadRow as why:
                 self._refused += 1
                 log.warning("a turn on disk is not believed: its conversation is a gap err=%s", why)
@@ -357,6 +358,22 @@ class SqliteStore:
             " AND (SELECT max(at) FROM turn WHERE family = ?1) <= ?2 ORDER BY at DESC LIMIT ?3)",
             (family, last, limit),
         )
+
+    def check(self) -> None:
+        """Look at the form of every page; a file that is spoilt somewhere is begun anew.
+
+        SQLite may read for long, and find nothing, in a tree whose pages were mixed up. This
+        blocks, so it is for a thread of the caller's. Raises StoreError and sqlite3.Error.
+        """
+        with self._asking(_CHECK_S) as connection:
+            try:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if code_of(error) == sqlite3.SQLITE_INTERRUPT:
+                    return
+                raise
+            if found != b"ok":
+                self._file.suspected = Spoilt(found.decode(errors="replace"))
 
     def wipe(self, before: float) -> None:
         """See to it that what was deleted cannot be read from the files any more.

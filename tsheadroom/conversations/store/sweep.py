@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 import logging
-import sqlite3
 
 from tsheadroom.conversations.store import StoreError
+from tsheadroom.conversations.store.file import SQLITE_ERRORS
 from tsheadroom.conversations.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def sweep(store: SqliteStore, *, max_age: float = MAX_AGE_S, max_bytes: int = MA
     """
     try:
         _sweep(store, int(store.clock() - max_age), max_bytes)
-    except sqlite3.Error as error:
+        store.check()
+    except SQLITE_ERRORS as error:
         raise StoreError(f"decisions could not be read: {error}") from error
 
 

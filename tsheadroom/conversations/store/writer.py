@@ -18,7 +18,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from tsheadroom.conversations.store import StoreError
-from tsheadroom.conversations.store.file import SCHEMA, DecisionsFile, Spoilt, code_of, is_spoilt
+from tsheadroom.conversations.store.file import (
+    SCHEMA,
+    SQLITE_ERRORS,
+    DecisionsFile,
+    Spoilt,
+    code_of,
+    is_spoilt,
+)
 
 log = logging.getLogger(__name__)
 
@@ -218,16 +225,16 @@ class Writer:
 
     def _failed(self, batch: Sequence[Write], error: Exception) -> None:
         code = code_of(error)
+        if is_spoilt(error):
+            self._file.suspected = Spoilt(str(error))
+            self._put_back(batch)  # the new file gets them
+            return
         if code in _OF_ONE_WRITE:
             if len(batch) > 1:
                 for write in batch:
                     self._write([write])
             else:
                 self._fail(batch, error)
-            return
-        if is_spoilt(error):
-            self._file.suspected = Spoilt(str(error))
-            self._put_back(batch)  # the new file gets them
             return
         locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         now = time.monotonic()
@@ -311,7 +318,7 @@ class Writer:
         try:
             connection = self._connection = self._file.open()
             self._opened(connection)
-        except (StoreError, sqlite3.Error) as error:
+        except (StoreError, *SQLITE_ERRORS) as error:
             if is_spoilt(error):
                 self._file.suspected = Spoilt(str(error))
             self._close_connection()
@@ -329,7 +336,7 @@ class Writer:
         self._emptied = time.monotonic()
         try:
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             if is_spoilt(error):
                 self._file.suspected = Spoilt(str(error))
             busy = True
