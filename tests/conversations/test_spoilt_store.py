@@ -339,7 +339,7 @@ def test_a_queue_of_writes_has_an_end(directory: Path, monkeypatch: pytest.Monke
     with opened(directory) as store, locked(directory):
         saves = [store.save(record(number)) for number in range(500, 600)]
         refused = [save for save in saves if save.done()]
-        assert 80 <= len(refused) <= 90
+        assert len(refused) in (90, 91)  # the look through the file may wait, too
         for save in saves:
             save.cancel()
 

@@ -81,6 +81,7 @@ class Writer:
         self._wake = threading.Condition()  # guards the queue, and what has begun
         self._queue: deque[Write] = deque()
         self._kept = 0  # writes in the queue that are to be kept
+        self._taken = 0  # writes that are being tried and may come back to it, but for such ones
         self.closed = False
         self._closed_at = 0.0
         self._failing_since: float | None = None
@@ -132,7 +133,7 @@ class Writer:
             self._file.suspected = Spoilt("it could not be written for too long")
         elif not keep and (trouble := self.trouble):
             return f"the decisions on disk cannot be used: {trouble}"
-        elif not keep and len(self._queue) - self._kept >= _MAX_QUEUED:
+        elif not keep and len(self._queue) + self._taken - self._kept >= _MAX_QUEUED:
             return "too many writes wait for the decisions on disk"
         return None
 
@@ -162,9 +163,9 @@ class Writer:
                 if batch := self._next():
                     self._began = time.monotonic()
                     self._write(batch)
-                    self._began = math.inf
+                    self._began, self._taken = math.inf, 0
             except Exception as error:
-                self._began = math.inf
+                self._began, self._taken = math.inf, 0
                 # Without this thread nothing would ever be written again.
                 log.exception("decisions could not be looked after")
                 self._close_connection()
@@ -194,6 +195,7 @@ class Writer:
                 batch = [self._probe()]
             for write in batch:
                 write.begun = True
+            self._taken = sum(not write.keep for write in batch)
         return batch
 
     def _probe(self) -> Write:
@@ -259,6 +261,7 @@ class Writer:
                 write.begun = False
                 self._queue.appendleft(write)
             self._kept += sum(write.keep for write in batch)
+            self._taken = 0
             if not self._down:
                 return
             failed = [write for write in self._queue if not write.keep]
