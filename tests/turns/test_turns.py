@@ -463,6 +463,20 @@ async def test_a_disk_that_does_not_answer_costs_the_deadline_and_no_more(
         assert texts(answer, 2) == ["short", "as it was"]
 
 
+@pytest.mark.parametrize("why", ["item_without_time", "item_failed", "item_over_budget"])
+async def test_what_was_left_alone_for_want_of_time_stays_so_after_a_restart(
+    tmp_path: Path, why: str
+) -> None:
+    script: list[Script] = [lambda _: Reply(notes={why: 1}, slot=0), shorten]
+    for answer in script:
+        ledger = Conversations(directory=tmp_path)
+        ledger.open()
+        turns = Turns(ledger, Workers(answer), deadline=60.0)
+        assert await shortened(turns, 1) == ["as it was"]
+        await turns.close()
+        ledger.close()
+
+
 async def test_a_defect_after_the_decision_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(shorten)
 

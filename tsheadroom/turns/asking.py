@@ -29,6 +29,16 @@ from tsheadroom.workers import (
 
 log = logging.getLogger(__name__)
 
+# What leaves items alone that another time might have forms: that has to be remembered.
+_LEFT_ALONE = frozenset(
+    (
+        Event.ITEM_OVER_BUDGET,
+        Event.ITEM_OUT_OF_MEMORY,
+        Event.ITEM_KILLED_WORKER,
+        Event.ITEM_FAILED,
+        Event.ITEM_WITHOUT_TIME,
+    )
+)
 # How often what is left is asked again when a worker died over an item of a turn.
 _AGAIN = 2
 # To parse items and encode them for a worker takes eight times as long as to split their bytes.
@@ -116,6 +126,8 @@ async def ask(
         log.error("new items left alone: a defect err=%s", place_of(error))
     if asked.failed:
         turn.must_store, turn.held, turn.held_prefix = True, 0, b""
+    if not _LEFT_ALONE.isdisjoint(asked.events):
+        turn.must_store = True
     if question.refused:
         asked.events[Event.FORMS_REFUSED] = question.refused
     return asked
