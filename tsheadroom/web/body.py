@@ -110,17 +110,18 @@ async def _take(request: web.Request, share: BodyShare, size: int) -> None:
 
 
 async def _decode(wire: bytes, coding: str, share: BodyShare) -> bytes:
+    """The decoded body."""
     steps = codings.decoded(wire, coding, MAX_BODY)
-    body = io.BytesIO()
-    size = _GROWTH * len(wire)
+    parts: list[bytes] = []
+    size, work = 0, _GROWTH * len(wire)
     while True:
         # The room is there before the bytes are.
         await share.take(COST * codings.STEP_BYTES)
-        piece = await offload_decoding(size, next, steps, None)
+        piece = await offload_decoding(max(size, work), next, steps, None)
         share.give(COST * (codings.STEP_BYTES - len(piece or b"")))
         if piece is None:
             break
-        body.write(piece)
-        size = max(size, body.tell())
+        parts.append(piece)
+        size += len(piece)
     share.give(len(wire))
-    return body.getvalue()
+    return parts[0] if len(parts) == 1 else await offload_decoding(size, b"".join, parts)

@@ -148,6 +148,9 @@ def _decode_zstd(body: memoryview) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     try:
         for frame in _zstd_frames(body):
+            if 0 <= zstandard.frame_content_size(frame) <= STEP_BYTES:
+                yield decompressor.decompress(frame)  # in one step, and without a window
+                continue
             reader = decompressor.stream_reader(frame)
             while piece := reader.read(STEP_BYTES):
                 yield piece
