@@ -57,13 +57,10 @@ class Room:
         self.most = min((1 + COST) * MAX_BODY, self.large)
         self._taken_by_large = 0
         self._ages = count()
-        self._growing: dict[bool, list[BodyShare]] = {
-            False: [],
-            True: [],
-        }  # by is_large, oldest first
-        self._waiting: list[
-            BodyShare
-        ] = []  # oldest first, large ones before those that become large
+        # The oldest first, by is_large.
+        self._growing: dict[bool, list[BodyShare]] = {False: [], True: []}
+        # The oldest first, but large ones before those that are to become large.
+        self._waiting: list[BodyShare] = []
         self.paced: set[BodyShare] = set()  # those that are read or written now
         self._looking: asyncio.TimerHandle | None = None
 
@@ -87,6 +84,7 @@ class Room:
         return self._add(share, more)
 
     def _add(self, share: BodyShare, more: int) -> bool:
+        """Give it `more` bytes, if they are there and no claim is hurt."""
         large = share.large_with(more)
         if self.taken + more + self._claim_before(share, large, of_large=False) > self.limit:
             return False
