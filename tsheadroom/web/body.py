@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.offload import offload_decoding
+from tsheadroom.offload import offload, offload_decoding
 from tsheadroom.telemetry.record import Outcome
 from tsheadroom.web import codings
 from tsheadroom.web.pace import TooSlow
@@ -21,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Text grows about eightfold when it is decoded.
 _GROWTH = 8
+# To join pieces takes less than an eighth of the time that it takes to take their bytes apart.
+_JOIN = 8
 
 
 class BodyTooLarge(TsheadroomError):
@@ -76,7 +77,7 @@ async def receive(request: web.Request, share: BodyShare) -> Received:
 async def _read(request: web.Request, share: BodyShare, got: Received) -> bytes:
     """The body as it came."""
     started = time.perf_counter()
-    body = io.BytesIO()  # grows in place, and gives its bytes away without a copy
+    parts: list[bytes] = []
     got.unread = True
     try:
         if (request.content_length or 0) > MAX_BODY:
@@ -88,11 +89,17 @@ async def _read(request: web.Request, share: BodyShare, got: Received) -> bytes:
                 if got.wire_bytes > MAX_BODY:
                     raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
                 await _take(request, share, len(chunk))
-                body.write(chunk)
+                parts.append(chunk)
         got.unread = False
     finally:
         got.read_ms = (time.perf_counter() - started) * 1e3
-    return body.getvalue()
+    if len(parts) == 1:
+        return parts[0]
+    await share.take(got.wire_bytes)  # for a moment it is there twice
+    body = await offload(got.wire_bytes // _JOIN, b"".join, parts)
+    parts.clear()
+    share.give(got.wire_bytes)
+    return body
 
 
 async def _take(request: web.Request, share: BodyShare, size: int) -> None:
@@ -124,4 +131,4 @@ async def _decode(wire: bytes, coding: str, share: BodyShare) -> bytes:
         parts.append(piece)
         size += len(piece)
     share.give(len(wire))
-    return parts[0] if len(parts) == 1 else await offload_decoding(size, b"".join, parts)
+    return parts[0] if len(parts) == 1 else await offload_decoding(size // _JOIN, b"".join, parts)
