@@ -162,6 +162,7 @@ class Provider:
         self._believed: list[tuple[Excuse, list[bytes]]] = []
         self._originals: list[int] = []  # places of which the provider has got originals instead
         self._forgotten = False
+        self._fates: list[str] = []
         self.excuses: dict[Excuse, int] = {}
         self.changed = 0  # items that went out in a form
         self.broken = 0  # prefixes that a missed answer has broken
@@ -175,6 +176,7 @@ class Provider:
         if now[: len(self._view)] != self._view:
             self.broken += 1
         self._count(excuse)
+        self._fates.append(f"{len(now)} items: {excuse}")
         self._believed = []
         self._view = now
 
@@ -200,6 +202,7 @@ class Provider:
         fresh = [*differing, *range(seen, len(now))]
         findings += self._checker.restored(request, sent, fresh)
         self.changed += len({int(edit.path[1]) for edit in sent.edits if int(edit.path[1]) >= seen})
+        self._fates.append(f"{len(now)} items: {len(sent.edits)} edits")
         self._view, self._believed, self._forgotten = now, [], False
         return findings
 
@@ -224,7 +227,8 @@ class Provider:
         for at in differing[:1]:
             was_original = self._view[at] == originals[at]
             kind = Break.FORM_AFTER_GAP if was_original else Break.PREFIX
-            yield Finding(kind, f"items {differing[:5]} of {len(now)}")
+            last = self._fates[-4:]
+            yield Finding(kind, f"items {differing[:5]} of {len(now)}, fates {last}")
 
     def _count(self, excuse: Excuse) -> None:
         self.excuses[excuse] = self.excuses.get(excuse, 0) + 1

@@ -31,6 +31,7 @@ class Situation:
     kills: int = 0  # how often it was killed or ended so far
     losses: int = 0  # how often it has lost what it knew
     hang_ups: bool = False  # callers do not wait for their answers
+    last: str = "no fault"  # the fault that there is, or was last
 
 
 class Session:
@@ -71,7 +72,7 @@ class Session:
         if self._situation.hang_ups and self._random.random() < _HUNG_UP:
             self._give_up(request)
         elif self._ask(request) and self._random.random() < _REPEATED:
-            self._ask(request)
+            self._ask(request, again=True)
         self._turn += 1
 
     def end(self) -> None:
@@ -79,15 +80,21 @@ class Session:
         self._tally.ended(self._provider)
         self._line.close()
 
-    def _ask(self, request: Request) -> bool:
-        """Send a request and check its answer. False if there was none."""
+    def _ask(self, request: Request, *, again: bool = False) -> bool:
+        """Send a request and check its answer. False if there was none.
+
+        If it is sent again and there is no answer this time, the provider has it in both ways.
+        """
         kills = self._situation.kills
         raw = wire.request(request.call, headers={"Accept-Encoding": "gzip"})
         try:
             reply = self._line.exchange(raw)
         except OSError as error:
             self._tally.sent()
-            self._unanswered(request, error, cut=self._situation.kills > kills)
+            cut = self._situation.kills > kills
+            self._unanswered(request, error, excused=cut)
+            if not again:
+                self._missed(request, error)
             return False
         self._tally.sent(reply.seconds)
         if reply.status != 200:
@@ -97,10 +104,12 @@ class Session:
         self._note(self._provider.answered(request, reply.body), request, reply.body)
         return True
 
-    def _unanswered(self, request: Request, error: OSError, *, cut: bool) -> None:
+    def _unanswered(self, request: Request, error: OSError, *, excused: bool) -> None:
         situation = self._situation
-        if not (cut or situation.down or situation.starved):
+        if not (excused or situation.down or situation.starved):
             self._note([Finding(Break.NO_ANSWER, repr(error))], request, b"")
+
+    def _missed(self, request: Request, error: OSError) -> None:
         if isinstance(error, ConnectionRefusedError):
             self._provider.missed(request, Excuse.DOWN)
         else:  # what was decided when it was killed is on disk, and counts as taken
@@ -125,7 +134,8 @@ class Session:
     def _note(self, findings: list[Finding], request: Request, answer: bytes) -> None:
         conversation = self._conversation
         shape, number = conversation.shape.name, conversation.number
-        step = f"conversation {number} ({shape}), turn {self._turn}"
+        where = f"conversation {number} ({shape}), turn {self._turn}"
+        step = f"{where}, {self._situation.last}"
         self._tally.found(findings, step, request.call, answer)
 
 

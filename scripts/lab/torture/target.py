@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.lab.daemon import Daemon, tree
+from scripts.lab.daemon import PATIENCE, Daemon, tree
 from scripts.lab.torture.wire import Line
 
 _EVERY = 0.01  # seconds between two looks
@@ -73,6 +74,16 @@ class Target(Daemon):
         """The workers."""
         first = self.fork_server()
         return [pid for pid in self.children() if pid != first]
+
+    def wait_for(self, page: str, patience: float = PATIENCE) -> None:
+        """Wait until one of its pages answers 200, for so many seconds at most."""
+        line, end = self.line(), time.monotonic() + patience
+        while self.running and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if line.ask(path=page, method="GET").status == http.HTTPStatus.OK:
+                    break
+            time.sleep(_EVERY)
+        line.close()
 
     def footprint(self) -> Footprint:
         """What it has now, its workers not counted."""

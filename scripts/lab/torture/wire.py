@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -62,8 +63,9 @@ class Line:
         """Send these bytes and read an answer."""
         started = time.perf_counter()
         try:
-            self._open().sendall(raw)
-            return self._answer(started)
+            line = self._open()
+            line.sendall(raw)
+            return self._answer(line, started)
         except BaseException:
             self.close()
             raise
@@ -89,15 +91,17 @@ class Line:
         return read
 
     def _open(self) -> socket.socket:
+        if self._socket is not None and not self._buffer and _ended(self._socket):
+            self.close()  # as any client does that finds its kept connection closed
         if self._socket is None:
             self._buffer.clear()
             self._socket = self._connect()
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
-    def _answer(self, started: float) -> Reply:
+    def _answer(self, line: socket.socket, started: float) -> Reply:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            self._receive()
+            self._receive(line)
         lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
         status = int(lines[0].split(" ", 2)[1])
@@ -105,7 +109,7 @@ class Line:
         headers = {name.lower(): value.strip() for name, _, value in parted}
         length = int(headers.get("content-length", 0))
         while len(self._buffer) < length:
-            self._receive()
+            self._receive(line)
         body = bytes(self._buffer[:length])
         del self._buffer[:length]
         if headers.get("connection", "").lower() == "close":
@@ -114,8 +118,8 @@ class Line:
             body = zlib.decompress(body, _GZIP)
         return Reply(status, headers, body, time.perf_counter() - started)
 
-    def _receive(self) -> None:
-        data = self._open().recv(1 << 18)
+    def _receive(self, line: socket.socket) -> None:
+        data = line.recv(1 << 18)
         if not data:
             raise ConnectionError("the daemon closed the connection")
         self._buffer += data
@@ -125,3 +129,10 @@ class Line:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _ended(line: socket.socket) -> bool:
+    """True if the other end has closed an idle connection."""
+    poll = select.poll()
+    poll.register(line, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))

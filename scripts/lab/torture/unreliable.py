@@ -1,0 +1,171 @@
+"""A worker's compression that fails when it is told to: it dies, hangs, or proposes wrong forms.
+
+It stands in the place of the real one. The daemon is given an interpreter for its workers that puts
+it there; a file says what it is to do with each call, and is looked at each time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Form = dict[str, Any]
+
+SLOW_SECONDS = 1.5
+_ENORMOUS = 1 << 40  # bytes; more than any limit leaves
+_REAL = "tsheadroom.child.compress.compressor_itself"
+
+
+def interpreter(folder: Path) -> tuple[Path, Path]:
+    """Make an interpreter for workers. Returns it, and the file that says what they do."""
+    mood = folder / "mood"
+    mood.write_text("")
+    script = folder / "python"
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        "*words, last = sys.argv[1:]\n"
+        "spec = json.loads(last)\n"
+        f"spec['pipelines'] = {__file__!r}\n"
+        f"spec['options'] = {{**spec['options'], 'mood': {str(mood)!r}}}\n"
+        f"os.execv({sys.executable!r}, [{sys.executable!r}, *words, json.dumps(spec)])\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script, mood
+
+
+def _real() -> Any:
+    import tsheadroom.child.compress as package
+
+    path = Path(next(iter(package.__path__))) / "compressor.py"
+    spec = importlib.util.spec_from_file_location(_REAL, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_REAL] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Compressor:
+    """The real compression, behind a mood."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._mood = Path(options.pop("mood"))
+        self._real = _real().Compressor(options)
+        self.headroom_version: str = self._real.headroom_version
+        self.lacks: str = self._real.lacks
+
+    def warm_up(self) -> None:
+        """Warm the real one up."""
+        self._real.warm_up()
+
+    def conversation(self) -> Moody:
+        """A conversation of the real one's, behind the mood."""
+        return Moody(self._real.conversation(), self._mood)
+
+
+class Moody:
+    """One conversation. What it does with new items, the mood says."""
+
+    def __init__(self, real: Any, mood: Path) -> None:
+        self._real = real
+        self._mood = mood
+        self._calls = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes held, about."""
+        return int(self._real.size)
+
+    @property
+    def length(self) -> int:
+        """How many items it has taken in."""
+        return int(self._real.length)
+
+    def context(self, item: dict[str, Any]) -> None:
+        """Take in an item that is forwarded as it stands here."""
+        self._real.context(item)
+
+    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Any:
+        """Decide the forms of new items, as the mood wants it."""
+        mood = self._mood.read_text()
+        if mood == "slow":
+            time.sleep(SLOW_SECONDS)
+        elif mood == "memory":
+            bytearray(_ENORMOUS)
+        elif mood == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif mood == "chatter":
+            os.write(2, b"worker says: " + b"x" * 5000 + b"\n")
+        result = self._real.compress(items, model, config)
+        if mood == "lie":
+            self._calls += 1
+            lie = LIES[self._calls % len(LIES)]
+            result.forms = [lie(form) for form in result.forms] or [_invented(items)]
+        return result
+
+
+def _edited(form: Form, **changes: Any) -> Form:
+    return {**form, "edits": [{**edit, **changes} for edit in form["edits"]]}
+
+
+def _longer(form: Form) -> Form:
+    return _edited(form, text="x" * 3_000_000)
+
+
+def _marked(form: Form) -> Form:
+    return _edited(form, text="Retrieve original: hash=0123456789abcdef")
+
+
+def _dangling(form: Form) -> Form:
+    return _edited(form, text="[same output as Bash #99 above]", pointers=[])
+
+
+def _pointing_elsewhere(form: Form) -> Form:
+    pointer = {
+        "item": 0, "slot": ["content"], "call": "", "name": "Read a", "of": 0, "first": 0, "count": 9
+    }  # fmt: skip
+    return _edited(form, text="[9 lines unchanged: see lines 1-9 of Read a above]", pointers=[pointer])
+
+
+def _misplaced(form: Form) -> Form:
+    return _edited(form, slot=["role"])
+
+
+def _of_another_item(form: Form) -> Form:
+    return {**form, "item": 0}
+
+
+def _mistyped(form: Form) -> Form:
+    return {**form, "edits": [{"slot": None, "text": 5, "pointers": {}, "transforms": 1}]}
+
+
+def _unending(form: Form) -> Form:
+    return {**form, "item": 10**30}
+
+
+LIES: Sequence[Callable[[Form], Form]] = (
+    _longer,
+    _marked,
+    _dangling,
+    _pointing_elsewhere,
+    _misplaced,
+    _of_another_item,
+    _mistyped,
+    _unending,
+)
+
+
+def _invented(items: Sequence[dict[str, Any]]) -> Form:
+    """A form of an item that needs none."""
+    edit = {"slot": ["content"], "text": json.dumps(len(items)), "pointers": [], "transforms": []}
+    return {"item": len(items) - 1, "edits": [{**edit, "lossy": False}], "tokens_saved": 1}
