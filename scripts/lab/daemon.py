@@ -61,6 +61,7 @@ class Daemon:
     """
 
     address = ""
+    patience = PATIENCE  # seconds that a connection may take, and each of its answers
     control: private.ControlServer | None = None  # of its tailnet
     caller: private.Caller | None = None  # the second node there
     _dial: Callable[[], socket.socket]
@@ -98,7 +99,7 @@ class Daemon:
     def _on_a_port(self) -> list[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = ("127.0.0.1", int(free.getsockname()[1]))
-        self._dial = lambda: socket.create_connection(address, timeout=PATIENCE)
+        self._dial = lambda: socket.create_connection(address, timeout=self.patience)
         self.address = "{}:{}".format(*address)
         return ["--local-addr", self.address]
 
@@ -109,7 +110,7 @@ class Daemon:
         (directory / "caller").mkdir()
         self.caller = caller = private.Caller(control.url, directory / "caller")
         self._parts.callback(caller.close)
-        self._dial = lambda: caller.connect(HOST, timeout=PATIENCE)
+        self._dial = lambda: caller.connect(HOST, timeout=self.patience)
         return ["--control-url", control.url, "--hostname", HOST]
 
     def start(self) -> None:

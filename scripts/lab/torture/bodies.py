@@ -86,3 +86,23 @@ def places(raw: bytes, wanted: Container[int]) -> Iterator[tuple[int, Path]]:
         elif objects:
             last = path[-1]
             path[-1] = last + 1 if isinstance(last, int) else 0
+
+
+def member(raw: bytes, name: bytes) -> bytes | None:
+    """The value of an object's member as it is spelled; of several with one name the last."""
+    depth, key, start, found = 0, b"", -1, None
+    for token in _TOKEN.finditer(raw):
+        what = token[0]
+        if what in (b"{", b"["):
+            depth += 1
+        elif what in (b"}", b"]"):
+            depth -= 1
+        if depth == 1 and what == b":" and start < 0:
+            start = token.end()
+        elif depth == 1 and start < 0:
+            key = what
+        elif (depth == 1 and what == b",") or depth == 0:
+            if start >= 0 and key == b'"' + name + b'"':
+                found = raw[start : token.start()].strip()
+            start = -1
+    return found

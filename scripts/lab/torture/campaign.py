@@ -6,19 +6,22 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from scripts.lab.torture import unreliable
+from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.checking import Checker
-from scripts.lab.torture.faults import FAULTS, Fault, Scene
+from scripts.lab.torture.faults import FAULTS, TAILNET_FAULTS, Fault, Scene
 from scripts.lab.torture.plan import Step, steps
 from scripts.lab.torture.sessions import Crew, Situation
 from scripts.lab.torture.tally import Tally
 from scripts.lab.torture.target import Footprint, Target, Watch
+from scripts.lab.torture.verdict import Verdict
 
+TAILNET_PATIENCE = 10.0  # seconds; twice what Aperture waits by default
 EVERY = 40.0  # turns a fault, where they are not counted
 RECOVERED = 15.0  # seconds at most that a fault is waited out
 _SETTLE = 1.0  # seconds before memory and descriptors are read
@@ -61,7 +64,9 @@ class Act:
             settings=self.settings,
             tailnet=self.tailnet,
         ) as target:
-            situation = Situation()
+            situation = Situation(relayed=self.tailnet)
+            if self.tailnet:
+                target.patience = TAILNET_PATIENCE
             scene = Scene(target, situation, Random(f"{self.seed} faults"), mood, clock)
             planned = steps(self.seed, list(self.faults), self.every)
             conductor = Conductor(scene, self.faults, planned, more, self.made)
@@ -146,30 +151,38 @@ def fixed(seed: int, folder: Path, traces: Sequence[Path], turns: int, faults: i
     return act
 
 
-def acts(
-    seed: int, folder: Path, traces: Sequence[Path], seconds: float, tailnet: bool, **more: Any
-) -> Iterator[Act]:
-    """Play for so long, with one daemon for each of SETTINGS. Yields each act when it has ended."""
-    tally = Tally(folder / "kept")
+def run(bench: Bench, traces: Sequence[Path], seconds: float, *, tailnet: bool) -> Verdict:
+    """Play for so long, with one daemon for each of SETTINGS."""
+    played: list[Act] = []
+    tally = Tally(bench.folder / "kept")
+    known = {**FAULTS, **TAILNET_FAULTS} if tailnet else FAULTS
     for number, settings in enumerate(SETTINGS):
-        place = folder / f"{number}"
-        place.mkdir(parents=True, exist_ok=True)
-        act = Act(seed + number, place, traces, tally, settings, tailnet=tailnet, **more)
-        end = time.monotonic() + seconds / len(SETTINGS)
-        act.run(lambda _, end=end: time.monotonic() < end)  # type: ignore[misc]
-        yield act
+        folder = bench.folder / f"{number}"
+        folder.mkdir(exist_ok=True)
+        act = Act(
+            bench.seed + number, folder, traces, tally, settings, tailnet=tailnet, faults=known
+        )
+        act.run(_until(time.monotonic() + seconds / len(SETTINGS)))
+        played.append(act)
+    return Verdict(not tally.breaks, figures(played))
+
+
+def _until(end: float) -> Callable[[int], bool]:
+    return lambda turns: time.monotonic() < end
 
 
 def figures(played: Sequence[Act]) -> dict[str, Any]:
-    """All acts together, for a report."""
+    """All acts together, for a report. Memory is in MiB, for each act one after the other."""
     tally = played[0].tally
-    names = (line.rpartition(" at ")[0] for act in played for line in act.made)
+    names = {line.rpartition(" at ")[0] for act in played for line in act.made}
     return {
         "faults": sum(len(act.made) for act in played),
-        "kinds of faults": len(set(names)),
+        "kinds of faults": len(names),
         **tally.figures(),
-        "before": [asdict(act.before) for act in played],
-        "after": [asdict(act.after) for act in played],
         "longest stall, ms": round(max(act.most.stalled_ms for act in played)),
-        "kept": tally.kept,
+        "most memory, MiB": round(max(act.most.rss for act in played)),
+        "memory, MiB": [f"{act.before.rss:.0f} -> {act.after.rss:.0f}" for act in played],
+        "descriptors": [f"{act.before.descriptors} -> {act.after.descriptors}" for act in played],
+        "threads": [f"{act.before.threads} -> {act.after.threads}" for act in played],
+        "broken at": tally.kept,
     }

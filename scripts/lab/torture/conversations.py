@@ -156,24 +156,27 @@ SHAPES: tuple[Shape, ...] = (
 
 
 class Conversation:
-    """One recorded conversation in one shape, of one caller."""
+    """One recorded conversation in one shape, of one caller.
 
-    def __init__(self, trace: Path, shape: Shape, number: int, login: str) -> None:
-        """`number` is its own: its mark is made of it."""
+    `items` are those of its last request; an attacker may change them before the first is sent.
+    """
+
+    def __init__(self, messages: Sequence[Item], shape: Shape, number: int, login: str) -> None:
+        """`messages` are Anthropic's. `number` is its own: its mark is made of it."""
         self.shape = shape
         self.number = number
         self.login = login
         self.mark = mark(number).encode()
-        messages = [varied(message, self.mark.decode()) for message in _messages(trace)]
-        self._names = _names(messages)
+        messages = [varied(message, self.mark.decode()) for message in messages]
+        names = _names(messages)
         opening: Item = {"role": "user", "content": f"Session {self.mark.decode()}."}
         greeting: Item = {"role": "assistant", "content": "ok"}
-        self._items: list[Item] = []
+        self.items: list[Item] = []
         self._ends: list[int] = []  # how many items each request has
         for message in [opening, greeting, *messages]:
-            if message["role"] == "assistant" and self._items:
-                self._ends.append(len(self._items))
-            self._items += shape.items(message, self._names)
+            if message["role"] == "assistant" and self.items:
+                self._ends.append(len(self.items))
+            self.items += shape.items(message, names)
 
     def __len__(self) -> int:
         """How many requests it has."""
@@ -181,9 +184,9 @@ class Conversation:
 
     def request(self, turn: int) -> Request:
         """The request of a turn, from 0."""
-        items = self._items[: self._ends[turn]]
+        items = self.items[: self._ends[turn]]
         if self.shape.name == "anthropic":
-            items = traffic.marked(items)
+            items = _marked(items)
         shape = self.shape
         body = traffic.dumps({"model": shape.model, shape.key: items, **shape.rest})
         head = {
@@ -200,6 +203,19 @@ class Conversation:
         return map(self.request, range(len(self)))
 
 
+def _marked(items: list[Item]) -> list[Item]:
+    """The messages with breakpoints on the last two of the user that can have one."""
+    marked = list(items)
+    can = [at for at, item in enumerate(items) if isinstance(item, dict) and _user_said(item)]
+    for at in can[-2:]:
+        [marked[at]] = traffic.marked([items[at]])
+    return marked
+
+
+def _user_said(item: Item) -> bool:
+    return item.get("role") == "user" and isinstance(item.get("content"), str | list)
+
+
 def enveloped(metadata: Mapping[str, Any], body: bytes) -> bytes:
     """A hook call with this request body, byte for byte."""
     return b'{"metadata":' + traffic.dumps(metadata) + b',"request_body":' + body + b"}"
@@ -210,8 +226,17 @@ def traces(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.jsonl"))
 
 
+def parsed(raw: bytes) -> Any:
+    """JSON as Python's objects, also with surrogates and bytes that should not be there.
+
+    Raises ValueError or RecursionError for what is no JSON or too deep.
+    """
+    return json.loads(raw.decode("utf-8", "surrogatepass" if b"\xed" in raw else "replace"))
+
+
 @cache
-def _messages(trace: Path) -> list[Item]:
+def recorded(trace: Path) -> list[Item]:
+    """The messages of a recorded conversation; they are read once."""
     return traffic.messages_of(trace)
 
 

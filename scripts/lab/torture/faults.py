@@ -15,11 +15,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from scripts.lab.torture.checking import Break, Finding
 from scripts.lab.torture.sessions import Situation
+from scripts.lab.torture.tally import Tally
 from scripts.lab.torture.target import Target
 
 PAGE = 4096  # bytes of a page of SQLite's
@@ -33,20 +35,21 @@ class Scene:
 
     target: Target
     situation: Situation
+    tally: Tally
     random: Random
     mood: Path
     clock: Path
     lost: bool = False  # what it knows is in its memory alone
-    kept: dict[str, bytes] = field(default_factory=dict)
 
 
 Fault = Callable[[Scene], AbstractContextManager[None]]
+Steps = Callable[[Scene], Iterator[None]]
 FAULTS: dict[str, Fault] = {}
 TAILNET_FAULTS: dict[str, Fault] = {}
 
 
-def _named(known: dict[str, Fault], name: str) -> Callable[[Callable[[Scene], Iterator[None]]], Fault]:
-    def add(generator: Callable[[Scene], Iterator[None]]) -> Fault:
+def _named(known: dict[str, Fault], name: str) -> Callable[[Steps], Fault]:
+    def add(generator: Steps) -> Fault:
         known[name] = fault = contextlib.contextmanager(generator)
         return fault
 
@@ -89,7 +92,7 @@ def _workers_stopped(scene: Scene) -> Iterator[None]:
         _signal(pid, signal.SIGCONT)
 
 
-def _mood(name: str) -> Callable[[Scene], Iterator[None]]:
+def _mood(name: str) -> Steps:
     def hold(scene: Scene) -> Iterator[None]:
         scene.mood.write_text(name)
         yield
@@ -166,10 +169,14 @@ def _store_spoilt(scene: Scene) -> Iterator[None]:
 
 @_named(FAULTS, "the store is deleted")
 def _store_deleted(scene: Scene) -> Iterator[None]:
+    _delete(scene)
+    yield
+
+
+def _delete(scene: Scene) -> None:
     scene.lost = True
     for path in scene.target.state.glob(f"{scene.target.store.name}*"):
         path.unlink(missing_ok=True)
-    yield
 
 
 @_named(FAULTS, "the disk is full")
@@ -228,12 +235,21 @@ def _down(scene: Scene, number: int) -> Iterator[None]:
     scene.situation.kills += 1
     scene.target.stop(number)
     yield
+    _start(scene)
+    if not scene.target.running:
+        scene.tally.found([Finding(Break.NO_START)], scene.situation.last)
+        _delete(scene)  # as an operator would
+        _start(scene)
+    scene.situation.down = False
+
+
+def _start(scene: Scene) -> None:
+    """Start the daemon again, which then knows what the state directory has."""
     if scene.lost:
         scene.lost = False
         scene.situation.losses += 1
     scene.target.start()
     scene.target.wait_for("/livez")
-    scene.situation.down = False
 
 
 @_named(FAULTS, "the daemon is killed")

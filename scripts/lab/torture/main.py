@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lab import traffic
+from scripts.lab.clients import isolation
 from scripts.lab.door import ROOT
-from scripts.lab.torture import report
+from scripts.lab.torture import campaign, fuzz, report
 from scripts.lab.torture.attacks import attacks
 from scripts.lab.torture.bench import Bench
+from scripts.lab.torture.conversations import traces
 from scripts.lab.torture.verdict import Verdict
+from tests.tailnet import private
 from tsheadroom.child import environment
 
 FAULTS, FUZZ = "faults", "fuzz"
@@ -57,7 +60,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         metavar="DIR",
         help="the recorded conversations to replay (default: tests/data)",
     )
-    parser.add_argument("--tailnet", action="store_true", help="faults over a private tailnet")
+    parser.add_argument(
+        "--tailnet", action="store_true", help="faults over a private tailnet, also of it (root)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument(
         "--keep", type=Path, default=KEEP, metavar="DIR", help="default: .build/torture"
@@ -72,6 +77,9 @@ def main() -> None:
         for attack in attacks().values():
             print(f"{attack.name:24} {attack.holds}")
         return
+    if arguments.tailnet:
+        private.build()
+        isolation.enter()  # its network is made bad, and that of the machine must not be
     environment.apply()  # the checks use Headroom, which must stay offline
     seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
@@ -91,8 +99,13 @@ def main() -> None:
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[Bench], Verdict]]:
     """What is to be run, by name."""
-    known: dict[str, Callable[[Bench], Verdict]] = {}
-    known |= {name: attack.run for name, attack in attacks().items()}
+    recordings = traces(arguments.traces)
+    seconds = arguments.minutes * 60
+    known: dict[str, Callable[[Bench], Verdict]] = {
+        FAULTS: lambda bench: campaign.run(bench, recordings, seconds, tailnet=arguments.tailnet),
+        FUZZ: lambda bench: fuzz.run(bench, recordings, arguments.fuzz),
+        **{name: attack.run for name, attack in attacks().items()},
+    }
     return {name: run for name, run in known.items() if name in (arguments.only or known)}
 
 

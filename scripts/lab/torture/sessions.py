@@ -12,9 +12,10 @@ from random import Random
 
 from scripts.lab.torture import wire
 from scripts.lab.torture.checking import Break, Checker, Excuse, Finding, Provider
-from scripts.lab.torture.conversations import SHAPES, Conversation, Request
+from scripts.lab.torture.conversations import SHAPES, Conversation, Request, recorded
 from scripts.lab.torture.tally import Tally
 from scripts.lab.torture.wire import Connect, Line
+from tests.tailnet.private import ProxyRefused
 
 LOGINS = 5
 _REPEATED = 0.05  # the share of requests that are sent a second time
@@ -31,6 +32,7 @@ class Situation:
     kills: int = 0  # how often it was killed or ended so far
     losses: int = 0  # how often it has lost what it knew
     hang_ups: bool = False  # callers do not wait for their answers
+    relayed: bool = False  # a caller's end is not heard at once, since another program is between
     last: str = "no fault"  # the fault that there is, or was last
 
 
@@ -110,7 +112,7 @@ class Session:
             self._note([Finding(Break.NO_ANSWER, repr(error))], request, b"")
 
     def _missed(self, request: Request, error: OSError) -> None:
-        if isinstance(error, ConnectionRefusedError):
+        if isinstance(error, ConnectionRefusedError | ProxyRefused):
             self._provider.missed(request, Excuse.DOWN)
         else:  # what was decided when it was killed is on disk, and counts as taken
             self._provider.unsure(request, Excuse.DOWN)
@@ -126,7 +128,7 @@ class Session:
         reset = self._random.random() < 0.25
         with contextlib.suppress(OSError):
             self._line.hang_up(raw[:end], after=after, reset=reset)
-        if after or (reset and end == len(raw)):
+        if after or (end == len(raw) and (reset or self._situation.relayed)):
             self._provider.unsure(request, Excuse.NOT_TAKEN)
         else:
             self._provider.missed(request, Excuse.NOT_TAKEN)
@@ -190,7 +192,7 @@ class Crew:
         for lap in itertools.count():
             number = session + lap * self.sessions
             yield Conversation(
-                self.traces[(session + lap) % len(self.traces)],
+                recorded(self.traces[(session + lap) % len(self.traces)]),
                 SHAPES[number % len(SHAPES)],
                 (self.seed << 20) + number,
                 f"user{session % LOGINS}@example.com",
