@@ -49,8 +49,8 @@ class Act:
     tailnet: bool = False
     faults: Mapping[str, Fault] = field(default_factory=lambda: FAULTS)
     made: list[str] = field(default_factory=list)  # the faults, as they came
-    before: Footprint = Footprint()
-    after: Footprint = Footprint()
+    before: Footprint = field(default_factory=Footprint)
+    after: Footprint = field(default_factory=Footprint)
     most: Watch = field(default_factory=Watch)
 
     def run(self, more: Callable[[int], bool]) -> None:
@@ -67,7 +67,7 @@ class Act:
             situation = Situation(relayed=self.tailnet)
             if self.tailnet:
                 target.patience = TAILNET_PATIENCE
-            scene = Scene(target, situation, Random(f"{self.seed} faults"), mood, clock)
+            scene = Scene(target, situation, self.tally, Random(f"{self.seed} faults"), mood, clock)
             planned = steps(self.seed, list(self.faults), self.every)
             conductor = Conductor(scene, self.faults, planned, more, self.made)
             checker = Checker(

@@ -206,13 +206,15 @@ class Conversation:
 def _marked(items: list[Item]) -> list[Item]:
     """The messages with breakpoints on the last two of the user that can have one."""
     marked = list(items)
-    can = [at for at, item in enumerate(items) if isinstance(item, dict) and _user_said(item)]
+    can = [at for at, item in enumerate(items) if _user_said(item)]
     for at in can[-2:]:
         [marked[at]] = traffic.marked([items[at]])
     return marked
 
 
-def _user_said(item: Item) -> bool:
+def _user_said(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
     return item.get("role") == "user" and isinstance(item.get("content"), str | list)
 
 

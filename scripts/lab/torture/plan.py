@@ -1,4 +1,4 @@
-"""Which fault comes when: a plan by seed, in turns and not in seconds, so that it can be repeated."""
+"""Which fault comes when: a plan by seed, in turns and not in seconds, so that it comes again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Step:
 
 
 def steps(seed: int, faults: Sequence[str], every: float) -> Iterator[Step]:
-    """Yield one fault each `every` turns, in the first half of them; then there are as many without.
+    """Yield one fault each `every` turns, in the first half of them; the other half has none.
 
     Each fault comes up before one comes up again.
     """

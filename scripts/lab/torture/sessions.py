@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.tailnet.private import ProxyRefused
 LOGINS = 5
 _REPEATED = 0.05  # the share of requests that are sent a second time
 _HUNG_UP = 0.5  # and of those that a caller gives up, while callers do so
+_PAUSE = 0.05  # seconds
 _ANSWER = 3_000  # bytes; a caller that hangs up in an answer does so within the first ones
 
 
@@ -112,6 +114,7 @@ class Session:
             self._note([Finding(Break.NO_ANSWER, repr(error))], request, b"")
 
     def _missed(self, request: Request, error: OSError) -> None:
+        time.sleep(_PAUSE)  # the model's answer takes longer than a refused connection
         if isinstance(error, ConnectionRefusedError | ProxyRefused):
             self._provider.missed(request, Excuse.DOWN)
         else:  # what was decided when it was killed is on disk, and counts as taken

@@ -131,12 +131,10 @@ def _dangling(form: Form) -> Form:
 
 
 def _pointing_elsewhere(form: Form) -> Form:
-    pointer = {
-        "item": 0, "slot": ["content"], "call": "", "name": "Read a", "of": 0, "first": 0, "count": 9
-    }  # fmt: skip
-    return _edited(
-        form, text="[9 lines unchanged: see lines 1-9 of Read a above]", pointers=[pointer]
-    )
+    lines = {"of": 0, "first": 0, "count": 9}
+    pointer = {"item": 0, "slot": ["content"], "call": "", "name": "Read a", **lines}
+    text = "[9 lines unchanged: see lines 1-9 of Read a above]"
+    return _edited(form, text=text, pointers=[pointer])
 
 
 def _misplaced(form: Form) -> Form:
