@@ -6,6 +6,7 @@ and finds what is sent otherwise the next time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,8 +52,9 @@ class Excuse(StrEnum):
 
     DOWN = "the daemon was down"
     NOT_TAKEN = "the caller did not take the answer"
-    UNHEARD = "the kernel took an answer that the caller did not read"
+    UNHEARD = "an answer on its way when its reader or the daemon ended counts as taken"
     FORGOTTEN = "the state directory was lost, and then the memory"
+    UNREADABLE = "what was on disk alone could not be read by the deadline"
     REWRITTEN = "a view was rewritten, as the settings allow"
 
 
@@ -146,80 +148,78 @@ class Provider:
         self._checker = checker
         self._own = own
         self._view: list[bytes] = []
-        # What the daemon may rightly believe that the provider has instead, and why.
-        self._believed: list[tuple[Excuse, list[bytes]]] = []
-        self._originals: list[int] = []  # places of which the provider has got originals instead
+        # What the daemon may rightly believe that the provider has instead.
+        self._believed: list[bytes] | None = None
         self._forgotten = False
         self._fates: list[str] = []
-        self.excuses: dict[Excuse, int] = {}
+        self.excuses: Counter[Excuse] = Counter()
         self.changed = 0  # items that went out in a form
         self.broken = 0  # prefixes that a missed answer has broken
 
     def missed(self, request: Request, excuse: Excuse) -> None:
-        """The provider got the originals, because this request got no answer.
-
-        If the excuse is UNHEARD, or DOWN for one that a kill has cut short, see `unsure`.
-        """
+        """The provider got the originals, because the caller has not got an answer."""
         now = _plain(request.items)
         if now[: len(self._view)] != self._view:
             self.broken += 1
         self._count(excuse)
         self._fates.append(f"{len(now)} items: {excuse}")
-        self._believed = []
+        self._believed = None
         self._view = now
 
     def unsure(self, request: Request, excuse: Excuse) -> None:
         """As `missed`, where the daemon may rightly believe that the answer was taken."""
-        then, count = self._view, len(self._view)
+        then = self._view
         self.missed(request, excuse)
-        self._believed = [(excuse, then[:count])]
+        self._believed = then
 
     def forget(self) -> None:
         """The daemon has lost what it knew: it may take the conversation for an unknown one."""
         self._forgotten = True
 
-    def answered(self, request: Request, body: bytes) -> list[Finding]:
-        """The caller took an answer: what is wrong with it, and with what the provider gets."""
+    def answered(self, request: Request, body: bytes, *, unreadable: bool = False) -> list[Finding]:
+        """The caller took an answer: what is wrong with it, and with what the provider gets.
+
+        `unreadable` says that the daemon may not have known what it had sent.
+        """
         sent = self._checker.forwarded(request, body, self._own)
         now = _plain(sent.items)
         seen = min(len(self._view), len(now))
         differing = [at for at in range(seen) if now[at] != self._view[at]]
         findings = sent.findings
-        if differing and not self._excused(request, now, differing):
-            findings += self._broken(request, now, differing)
-        fresh = [*differing, *range(seen, len(now))]
+        if differing and not self._excused(request, now, differing, unreadable=unreadable):
+            findings.append(self._broken(request, now, differing))
+        fresh = [*([] if self._checker.rewrites else differing), *range(seen, len(now))]
         findings += self._checker.restored(request, sent, fresh)
         self.changed += len({int(edit.path[1]) for edit in sent.edits if int(edit.path[1]) >= seen})
         self._fates.append(f"{len(now)} items: {len(sent.edits)} edits")
-        self._view, self._believed, self._forgotten = now, [], False
+        self._view, self._believed, self._forgotten = now, None, False
         return findings
 
-    def _excused(self, request: Request, now: list[bytes], differing: list[int]) -> bool:
-        for excuse, believed in self._believed:
-            if now[: len(believed)] == believed:
-                self._count(excuse if excuse is Excuse.DOWN else Excuse.UNHEARD)
-                return True
+    def _excused(
+        self, request: Request, now: list[bytes], differing: list[int], *, unreadable: bool
+    ) -> bool:
+        believed = self._believed
+        if believed is not None and now[: len(believed)] == believed:
+            self._count(Excuse.UNHEARD)
+            return True
         originals = _plain(request.items)
-        if self._forgotten and now[: len(self._view)] == originals[: len(self._view)]:
-            self._count(Excuse.FORGOTTEN)
+        if (self._forgotten or unreadable) and all(now[at] == originals[at] for at in differing):
+            self._count(Excuse.FORGOTTEN if self._forgotten else Excuse.UNREADABLE)
             return True
         if self._checker.rewrites and all(now[at] != originals[at] for at in differing):
             self._count(Excuse.REWRITTEN)
             return True
         return False
 
-    def _broken(
-        self, request: Request, now: list[bytes], differing: list[int]
-    ) -> Iterator[Finding]:
-        originals = _plain(request.items)
-        for at in differing[:1]:
-            was_original = self._view[at] == originals[at]
-            kind = Break.FORM_AFTER_GAP if was_original else Break.PREFIX
-            last = self._fates[-4:]
-            yield Finding(kind, f"items {differing[:5]} of {len(now)}, fates {last}")
+    def _broken(self, request: Request, now: list[bytes], differing: list[int]) -> Finding:
+        [original] = _plain([request.items[differing[0]]])
+        was_original = self._view[differing[0]] == original
+        kind = Break.FORM_AFTER_GAP if was_original else Break.PREFIX
+        before = "; ".join(self._fates[-4:])
+        return Finding(kind, f"items {differing[:5]} of {len(now)}; before: {before}")
 
     def _count(self, excuse: Excuse) -> None:
-        self.excuses[excuse] = self.excuses.get(excuse, 0) + 1
+        self.excuses[excuse] += 1
 
 
 def by_model(item: Any) -> bool:

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from scripts.lab.torture.tally import Tally
 from scripts.lab.torture.target import Target
 
 PAGE = 4096  # bytes of a page of SQLite's
+NETEM = "the network delays, loses and reorders"
+_BAD = ("netem", "delay", "20ms", "15ms", "loss", "3%", "reorder", "10%")
 _DAY = 86_400
 _SPARE = 3  # descriptors that are left when they are gone
 
@@ -109,8 +112,8 @@ _named(FAULTS, "workers talk on stderr")(_mood("chatter"))
 
 
 @contextlib.contextmanager
-def _locked(scene: Scene, how: str) -> Iterator[None]:
-    """Hold a lock on the store, as a backup or a curious person's shell may do."""
+def _locked(scene: Scene) -> Iterator[None]:
+    """Let nobody else write to the store, as a backup or a curious person's shell may do."""
     with contextlib.ExitStack() as parts:
         # It may be gone or not readable at the moment; and the end may come in another thread.
         with contextlib.suppress(sqlite3.Error):
@@ -122,19 +125,13 @@ def _locked(scene: Scene, how: str) -> Iterator[None]:
                 check_same_thread=False,
             )
             parts.callback(shell.close)
-            shell.execute(f"BEGIN {how}")
+            shell.execute("BEGIN IMMEDIATE")
         yield
 
 
 @_named(FAULTS, "the store is locked")
 def _store_locked(scene: Scene) -> Iterator[None]:
-    with _locked(scene, "IMMEDIATE"):
-        yield
-
-
-@_named(FAULTS, "the store is held exclusively")
-def _store_held(scene: Scene) -> Iterator[None]:
-    with _locked(scene, "EXCLUSIVE"):
+    with _locked(scene):
         yield
 
 
@@ -144,7 +141,7 @@ def _store_slow(scene: Scene) -> Iterator[None]:
 
     def hold() -> None:
         while not ended.wait(0.02):
-            with contextlib.suppress(sqlite3.Error), _locked(scene, "IMMEDIATE"):
+            with contextlib.suppress(sqlite3.Error), _locked(scene):
                 ended.wait(0.15)
 
     thread = threading.Thread(target=hold, daemon=True)
@@ -267,11 +264,13 @@ def _ended(scene: Scene) -> Iterator[None]:
 @_named(FAULTS, "the daemon is stopped")
 def _stopped(scene: Scene) -> Iterator[None]:
     pid = scene.target.pid
+    scene.situation.unreadable = True
     _signal(pid, signal.SIGSTOP)
-    waker = threading.Timer(scene.random.uniform(0.2, 1.5), _signal, (pid, signal.SIGCONT))
+    waker = threading.Timer(scene.random.uniform(0.2, 1.0), _signal, (pid, signal.SIGCONT))
     waker.start()
     yield
     waker.join()
+    scene.situation.unreadable = False
 
 
 @_named(FAULTS, "callers hang up")
@@ -289,11 +288,33 @@ def _control_away(scene: Scene) -> Iterator[None]:
     _signal(pid, signal.SIGCONT)
 
 
-@_named(TAILNET_FAULTS, "the network delays, loses and reorders")
+@_named(TAILNET_FAULTS, "the network is away")
+def _network_away(scene: Scene) -> Iterator[None]:
+    scene.situation.starved = True
+    _ip("link", "set", "lo", "down")
+    time.sleep(scene.random.uniform(0.2, 2))  # turns stand still meanwhile, and cannot be counted
+    _ip("link", "set", "lo", "up")
+    yield
+    scene.situation.starved = False
+
+
+def _ip(*words: str) -> None:
+    subprocess.run([shutil.which("ip") or "ip", *words], check=True)
+
+
+@_named(TAILNET_FAULTS, NETEM)
 def _network_bad(scene: Scene) -> Iterator[None]:
     del scene
-    tc = shutil.which("tc") or "tc"
-    bad = ["netem", "delay", "20ms", "15ms", "loss", "3%", "reorder", "10%"]
-    subprocess.run([tc, "qdisc", "replace", "dev", "lo", "root", *bad], check=True)
+    _tc("replace", *_BAD).check_returncode()
     yield
-    subprocess.run([tc, "qdisc", "del", "dev", "lo", "root"], check=True)
+    _tc("del").check_returncode()
+
+
+def has_netem() -> bool:
+    """True if the kernel can make the network of this namespace a bad one."""
+    return _tc("replace", *_BAD).returncode == 0 and _tc("del").returncode == 0
+
+
+def _tc(change: str, *how: str) -> subprocess.CompletedProcess[bytes]:
+    words = ["qdisc", change, "dev", "lo", "root", *how]
+    return subprocess.run([shutil.which("tc") or "tc", *words], check=False, capture_output=True)

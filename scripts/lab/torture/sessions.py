@@ -33,6 +33,7 @@ class Situation:
     starved: bool = False  # it cannot take connections
     kills: int = 0  # how often it was killed or ended so far
     losses: int = 0  # how often it has lost what it knew
+    unreadable: bool = False  # it may find no time to read what is on disk
     hang_ups: bool = False  # callers do not wait for their answers
     relayed: bool = False  # a caller's end is not heard at once, since another program is between
     last: str = "no fault"  # the fault that there is, or was last
@@ -63,6 +64,7 @@ class Session:
         self._provider = Provider(self._checker, self._conversation.mark)
         self._turn = 0
         self._losses = self._situation.losses
+        self._kills = self._situation.kills  # when the daemon has last answered
 
     def turn(self) -> None:
         """Send the next request, as the agent would, and check the answer."""
@@ -90,6 +92,7 @@ class Session:
         If it is sent again and there is no answer this time, the provider has it in both ways.
         """
         kills = self._situation.kills
+        unreadable = self._situation.unreadable
         raw = wire.request(request.call, headers={"Accept-Encoding": "gzip"})
         try:
             reply = self._line.exchange(raw)
@@ -105,7 +108,11 @@ class Session:
             self._note([Finding(Break.STATUS, str(reply.status))], request, reply.body)
             self._provider.missed(request, Excuse.NOT_TAKEN)
             return False
-        self._note(self._provider.answered(request, reply.body), request, reply.body)
+        # After a restart a conversation is on disk alone until it is first asked for again.
+        cold = self._kills != kills and (unreadable or self._situation.unreadable)
+        self._kills = kills
+        findings = self._provider.answered(request, reply.body, unreadable=cold)
+        self._note(findings, request, reply.body)
         return True
 
     def _unanswered(self, request: Request, error: OSError, *, excused: bool) -> None:

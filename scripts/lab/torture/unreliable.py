@@ -19,7 +19,7 @@ from typing import Any
 
 Form = dict[str, Any]
 
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 2.5  # longer than the deadline that the campaign sets
 _ENORMOUS = 1 << 40  # bytes; more than any limit leaves
 _REAL = "tsheadroom.child.compress.compressor_itself"
 
