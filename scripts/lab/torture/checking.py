@@ -6,6 +6,7 @@ and finds what is sent otherwise the next time.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,7 @@ from tsheadroom.providers.shapes import shape_of
 from tsheadroom.texts import wrappers
 
 ALLOW = b'{"action":"allow"}\n'
-_OK = 200
-_MEMBERS = ("messages", "input", "contents")
+_NUMBER = re.compile(r"^ *(\d+)(?:→|\t)", re.MULTILINE)
 _MODEL = ("assistant", "model")
 _MODEL_TYPES = ("function_call", "custom_tool_call", "reasoning")
 
@@ -136,7 +136,7 @@ class Checker:
                 how = after.restored(index, call, before)
                 if how is Restored.DANGLING:
                     yield Finding(Break.DANGLING, f"item {index}, call {call}")
-                elif how is Restored.LOST and not self.lossy:
+                elif how is Restored.LOST and not self.lossy and _bare(old) != _bare(new):
                     yield Finding(Break.LOST, f"item {index}, call {call}")
 
 
@@ -257,6 +257,11 @@ def _outputs(request: Request, sent: Forwarded, index: int) -> Iterator[tuple[st
     after = [part for part in shape.parts(sent.items[index]) if part["kind"] == "tool_result"]
     for old, new in zip(before, after, strict=False):
         yield str(old.get("call")), _joined(old), _joined(new)
+
+
+def _bare(text: str) -> str:
+    """A text without the layout of its line numbers: what is told by them, not how."""
+    return _NUMBER.sub(r"\1\t", text)
 
 
 def _joined(part: Item) -> str:

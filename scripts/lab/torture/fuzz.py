@@ -34,8 +34,8 @@ SETTINGS: Sequence[tuple[Mapping[str, Any], float]] = (({}, 0.75), ({"lossy": Tr
 _GROWING = 0.05  # the share of rounds that play a conversation of several turns
 _CODED = 0.08
 _SPOILT = 0.2
-_LONGEST = (300, 300, 1_000, 4_000)  # characters of a text in an honest body
-_ITEMS = 12
+_LONGEST = (80, 80, 300, 1_000, 4_000)  # characters of a text in an honest body
+_ITEMS = 8
 _OWN = b"zq0000000000qz"  # stands for the mark in a body that is made once
 
 
