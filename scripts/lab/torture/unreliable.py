@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import stat
 import sys
 import time
@@ -59,14 +58,13 @@ class Compressor:
     """The real compression, behind a mood."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self._mood = Path(options.pop("mood"))
+        # Open from the beginning on: a worker may open no file later.
+        self._mood = os.open(options.pop("mood"), os.O_RDONLY)
         self._real = _real().Compressor(options)
-        self.headroom_version: str = self._real.headroom_version
-        self.lacks: str = self._real.lacks
 
-    def warm_up(self) -> None:
-        """Warm the real one up."""
-        self._real.warm_up()
+    def __getattr__(self, name: str) -> Any:
+        """All else is the real one's."""
+        return getattr(self._real, name)
 
     def conversation(self) -> Moody:
         """A conversation of the real one's, behind the mood."""
@@ -76,37 +74,27 @@ class Compressor:
 class Moody:
     """One conversation. What it does with new items, the mood says."""
 
-    def __init__(self, real: Any, mood: Path) -> None:
+    def __init__(self, real: Any, mood: int) -> None:
         self._real = real
         self._mood = mood
         self._calls = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes held, about."""
-        return int(self._real.size)
+    def __getattr__(self, name: str) -> Any:
+        """All else is the real one's."""
+        return getattr(self._real, name)
 
-    @property
-    def length(self) -> int:
-        """How many items it has taken in."""
-        return int(self._real.length)
-
-    def context(self, item: dict[str, Any]) -> None:
-        """Take in an item that is forwarded as it stands here."""
-        self._real.context(item)
-
-    def compress(self, items: list[dict[str, Any]], model: str, config: dict[str, Any]) -> Any:
+    def compress(self, items: list[dict[str, Any]], *more: Any) -> Any:
         """Decide the forms of new items, as the mood wants it."""
-        mood = self._mood.read_text()
+        mood = os.pread(self._mood, 100, 0).decode()
         if mood == "slow":
             time.sleep(SLOW_SECONDS)
         elif mood == "memory":
             bytearray(_ENORMOUS)
         elif mood == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.abort()
         elif mood == "chatter":
             os.write(2, b"worker says: " + b"x" * 5000 + b"\n")
-        result = self._real.compress(items, model, config)
+        result = self._real.compress(items, *more)
         if mood == "lie":
             self._calls += 1
             lie = LIES[self._calls % len(LIES)]
