@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -48,6 +47,13 @@ FROM_OUTSIDE = frozenset(
     (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 )
 """Signals that a process does not bring upon itself by what it does to an item."""
+
+STUCK_SECONDS = 10.0
+"""How long a child may go on when nobody waits for its answer any more. It is stopped, or in code
+that does not look at the clock; a loaded machine is no reason to kill it."""
+
+_CPU_CLOCK = 2
+"""Of a process: the time for which its threads were scheduled."""
 
 Outcome = ReplyEnvelope | WorkerFailed
 
@@ -116,7 +122,9 @@ class Worker:
         self._number += 1
         self._on_done = on_done
         self._at = None
-        self._cap_timer = self._loop.call_later(self._cap, self._over_cap)
+        # The child ends a call before its caller has gone. One that does not is stuck.
+        cap = min(self._cap, within + STUCK_SECONDS)
+        self._cap_timer = self._loop.call_later(cap, self._over_cap, cap)
         # Three buffers, one writev: a large payload is not copied into a line.
         start = b'{"id":%d,"within":%.3f,"payload":' % (self._number, within)
         self._requests.write(start, payload, b"}\n")
@@ -150,25 +158,26 @@ class Worker:
 
     def cpu(self) -> float:
         """CPU time in seconds that it has used in its life; 0 where the system does not say."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # The second field is a name in brackets, and may hold anything.
-            stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
-            return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        with contextlib.suppress(OSError):
+            # The clock of another process, as Linux numbers it: /proc may hide the worker.
+            # https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html
+            return time.clock_gettime(~self.pid << 3 | _CPU_CLOCK)
         return 0.0
 
     def _on_data(self, data: bytes) -> None:
         """Gather what arrives on stdout until a line is whole."""
-        while data and not self._reason:
-            line, end, data = data.partition(b"\n")
-            self._chunks.append(line)
-            self._length += len(line)
-            if end:
-                line = b"".join(self._chunks)
-                self._chunks.clear()
-                self._length = 0
-                self._take_line(line, more=bool(data))
-            elif self._length > (MAX_REPLY if self.ready.done() else MAX_READY):
-                self.kill("too long a line", "protocol")
+        *ended, rest = data.split(b"\n")
+        for number, line in enumerate(ended, 1):
+            if self._reason:
+                return
+            whole = b"".join([*self._chunks, line])
+            self._chunks.clear()
+            self._length = 0
+            self._take_line(whole, more=number < len(ended) or bool(rest))
+        self._chunks.append(rest)
+        self._length += len(rest)
+        if self._length > (MAX_REPLY if self.ready.done() else MAX_READY) and not self._reason:
+            self.kill("too long a line", "protocol")
 
     def _take_line(self, line: bytes, *, more: bool) -> None:
         if not self.ready.done():
@@ -229,11 +238,11 @@ class Worker:
         self._requests.close()
         self._reaper.kill()
 
-    def _over_cap(self) -> None:
+    def _over_cap(self, cap: float) -> None:
         # A stopped, swapped or loaded machine is no fault of the item's.
         spent = self._at is not None and self.cpu() - self._at.cpu >= ITEM_SECONDS
         guilt = Guilt.CONVICTED if spent else Guilt.NONE
-        self.kill(f"no answer within {self._cap:g} s", "cap", guilt)
+        self.kill(f"no answer within {cap:g} s", "cap", guilt)
 
     def _ended(self, code: int) -> None:
         self._replies.drain()
