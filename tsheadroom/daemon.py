@@ -31,7 +31,7 @@ from tsheadroom.telemetry.series import Metrics
 from tsheadroom.telemetry.shortage import say_briefly
 from tsheadroom.turns.turns import Turns
 from tsheadroom.web.access import Access
-from tsheadroom.web.app import make_app, make_runner
+from tsheadroom.web.app import make_app, make_runner, tell_of_lost_connections
 from tsheadroom.web.bills import Bills
 from tsheadroom.web.config import ConfigPage
 from tsheadroom.web.health import HealthPages
@@ -145,6 +145,7 @@ class Daemon:
             self._spawn(trim_for_ever())
             runner = make_runner(self.app())
             await runner.setup()
+            tell_of_lost_connections(runner, self._hook.connection_lost)
             parts.push_async_callback(runner.cleanup)
             await self._serve_socket(runner)
             stop_accepting = await self._listen(runner, listener)

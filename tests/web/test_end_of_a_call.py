@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from tsheadroom.turns.turns import Turns
 from tsheadroom.web import codings as encoding
 from tsheadroom.web import hook as hook_module
 from tsheadroom.web import pace
-from tsheadroom.web.app import make_runner
+from tsheadroom.web.app import make_runner, tell_of_lost_connections
 from tsheadroom.web.hook import Hook, HookOptions
 from tsheadroom.web.room import Room
 from tsheadroom.workers import Job, Reply
@@ -57,10 +58,17 @@ class Site:
         app.router.add_route("*", "/", self.hook.handle)
         runner = make_runner(app)
         await runner.setup()
+        self.runner = runner
+        tell_of_lost_connections(runner, self.hook.connection_lost)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         await web.SockSite(runner, listener).start()
         return runner
+
+    def connections(self) -> int:
+        """How many are open, as the server knows it."""
+        assert self.runner.server is not None
+        return len(self.runner.server.connections)
 
     async def connect(self) -> socket.socket:
         sock = socket.socket()
@@ -113,6 +121,18 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def exchange(sock: socket.socket, call: bytes, read: int | None) -> bytes:
+    """Ask, and read so many bytes of the answer, or all of it."""
+    sock.sendall(call)
+    answer = sock.recv(read or 4096)
+    if read is None:
+        top, _, rest = answer.partition(b"\r\n\r\n")
+        (length,) = map(int, re.findall(rb"(?i)content-length: (\d+)", top))
+        while len(rest) < length:
+            rest += sock.recv(4096)
+    return answer
+
+
 async def test_a_caller_that_hangs_up_while_the_answer_is_written_is_counted(site: Site) -> None:
     loop = asyncio.get_running_loop()
     body = conversation(1, stop_sequences=["x" * 12_000_000])
@@ -144,6 +164,23 @@ async def test_a_caller_that_left_before_the_answer_did_not_get_it(
     assert site.ended() == (1, 1, 1)
     await site.ask(conversation(2))
     assert site.count("tsheadroom_events_total", event="turn_gap") == 1
+
+
+@pytest.mark.parametrize(("read", "status"), [(40, "gap"), (None, "continued")])
+async def test_an_answer_that_was_not_read_to_its_end_did_not_arrive(
+    site: Site, read: int | None, status: str
+) -> None:
+    """The kernel had taken all of it, and tells of the rest that nobody read by a reset."""
+    body = conversation(1)
+    with socket.create_connection(("127.0.0.1", site.port)) as sock:
+        answer = await asyncio.to_thread(exchange, sock, head(body) + body, read)
+    assert answer
+    async with asyncio.timeout(60):
+        while site.connections():  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+    assert site.ended() == (1, 1, 0)
+    await site.ask(conversation(2))
+    assert site.count("tsheadroom_events_total", event=f"turn_{status}") == 1
 
 
 async def test_a_call_whose_caller_left_has_the_figures_of_its_worker(

@@ -77,6 +77,10 @@ def misbehave(model: str) -> None:
     """The model's name says how."""
     if model == "crash":
         os.abort()
+    elif model == "crash later":
+        if LATER in KEPT:
+            os.abort()
+        KEPT.append(LATER)
     elif model == "hang":
         time.sleep(600)
     elif model == "spin":
@@ -111,7 +115,7 @@ def misbehave(model: str) -> None:
         sys.stdin.read()
 
 
-WORN = b"worn"
+WORN, LATER = b"worn", b"later"
 KEPT: list[bytes] = []
 
 

@@ -396,12 +396,13 @@ async def test_a_shutdown_says_nothing_against_the_items_of_a_call(make_pool: Ma
 async def test_a_crash_convicts_the_item_that_the_child_was_at(make_pool: MakePool) -> None:
     pool = await started(make_pool())
     blamed: list[Sequence[bytes]] = []
-    call = job("old", "b", "c", model="crash", frozen=1)
-    with pytest.raises(WorkerFailed) as caught:
-        await pool.submit(replace(call, digests=DIGESTS, blame=blamed.append))
-    assert (caught.value.item, caught.value.guilt) == (1, Guilt.CONVICTED)
-    assert blamed == [[DIGESTS[1]]]
-    await until(lambda: pool.stats.warm == 1)
+    for model, guilty in (("crash", 1), ("crash later", 2)):
+        call = replace(job("old", "b", "c", model=model, frozen=1), first=1)
+        with pytest.raises(WorkerFailed) as caught:
+            await pool.submit(replace(call, digests=DIGESTS, blame=blamed.append))
+        assert (caught.value.item, caught.value.guilt) == (guilty, Guilt.CONVICTED)
+        assert blamed.pop() == [DIGESTS[guilty]]
+        await until(lambda: pool.stats.warm == 1)
 
 
 async def test_an_item_over_budget_is_convicted_and_the_worker_stays(make_pool: MakePool) -> None:

@@ -6,7 +6,7 @@ First line of a child:  {"ready": true, "headroom_version": "0.42.0", "lacks": "
                          "confined": ["undumpable", "seccomp", "landlock"]}
 Request, one line:      {"id": 7, "within": 3.9, "payload": {"conversation", "base", "prefix",
                          "frozen", "messages", "model", "config"}}
-Progress, a line each:  {"at": 12, "cpu": 7.25}
+Progress, a line for each new item but the first: {"at": 12, "cpu": 7.25}
 Reply, one line:        {"id": 7, "ok": true, "result": {"forms": [...], ...}}
                         {"id": 7, "ok": false, "error": "...", "error_type": "..."}
 

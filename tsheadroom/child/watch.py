@@ -52,12 +52,14 @@ class Stopwatch:
         self._limited = False
         self._until = math.inf
         self._cpu = 0.0  # of the process when the call began
+        self._first = True  # of the call's items, none was begun yet
         self._tell: Callable[[int, float], None] = lambda number, cpu: None
 
     def start(self, tell: Callable[[int, float], None]) -> None:
         """Limit items and calls from now on; to be called in the main thread.
 
-        `tell` is called before each item with its number and the process's CPU time in seconds.
+        `tell` is called before each item but a call's first, which the daemon knows, with its
+        number and the process's CPU time in seconds.
         """
         self._limited = True
         self._tell = tell
@@ -69,6 +71,7 @@ class Stopwatch:
         if self._limited:
             self._until = time.monotonic() + within * (1 - SPARED)
             self._cpu = time.process_time()
+            self._first = True
 
     @property
     def late(self) -> bool:
@@ -86,7 +89,9 @@ class Stopwatch:
         """Do the work for an item of this number. Raises OverBudgetError."""
         if not self._limited:
             return work()
-        self._tell(number, time.process_time())
+        if not self._first:  # most calls have one item, and a line costs the daemon 0.1 ms
+            self._tell(number, time.process_time())
+        self._first = False
         try:
             try:
                 self.spent, self._open = False, True

@@ -150,6 +150,15 @@ class Turn:
         """
         self._end(arrived=False)
 
+    def not_taken(self) -> None:
+        """Note that an answer which seemed to arrive was not read to its end.
+
+        If a request went on from it meanwhile, it was.
+        """
+        branch = self.kept_in
+        if self.delivery.arrived and branch is not None and branch.changes == self.changes:
+            self._end(arrived=False)
+
     def _end(self, *, arrived: bool) -> None:
         self.delivery.arrived = arrived
         if self.kept_in is not None:

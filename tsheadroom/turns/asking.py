@@ -163,6 +163,7 @@ async def _reply(
             payload=payload,
             context_bytes=question.context_bytes(),
             until=until,
+            first=question.first,
             digests=turn.request.digests,
             blame=blame,
         )

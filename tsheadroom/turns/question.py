@@ -59,6 +59,11 @@ class Question:
                 size = 0
         return stops if stops and stops[-1] == self._end else [*stops, self._end]
 
+    @property
+    def first(self) -> int:
+        """The first item that was not asked about yet."""
+        return self._first
+
     def delta(self, stop: int) -> bytes | None:
         """Encode the items up to `stop` that the worker does not hold; None if it holds none."""
         turn = self._turn

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -99,6 +100,21 @@ class Turns:
             await asyncio.wait(set(self._deciding.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That an answer arrived, as far as the system says. It outlives the turn and its body."""
+
+    _answered: Answered
+    _name: bytes
+    _turn: Turn | None
+
+    def withdraw(self) -> None:
+        """Note that the answer was not read after all. Call it after the turn was left."""
+        if self._turn is not None:
+            self._turn.not_taken()
+            self._answered.note(self._name, arrived=False)
+
+
 class OpenTurn:
     """One call on its way. If `arrived()` is not called before it is left, its turn is lost.
 
@@ -136,9 +152,10 @@ class OpenTurn:
         if not self.is_event:
             self._turns.answered.note(self._name, arrived=self._arrived)
 
-    def arrived(self) -> None:
-        """Note that the caller has taken the whole answer."""
+    def arrived(self) -> Receipt:
+        """Note that the caller has taken the whole answer. Returns what can take that back."""
         self._arrived = True
+        return Receipt(self._turns.answered, self._name, self._turn)
 
     async def answer(self) -> bytes:
         """Work out the answer to Aperture: `allow`, or `modify` with the forms in force."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CUT_OFF_SECONDS = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Takes a connection (a request's `protocol`) and the error that ended it, None if it was closed.
+LostConnection = Callable[[object, BaseException | None], None]
 
 # What a connection may buffer before its sender is slowed down. With aiohttp's 256 KiB, a body of
 # 1 MB stops and starts the transport several times. Each open connection may take this much memory.
@@ -77,6 +79,20 @@ def _add_page(router: web.UrlDispatcher, path: str, **handlers: Handler) -> None
     for method, handler in handlers.items():
         resource.add_route(method, handler)
     resource.add_route("*", refuse)
+
+
+def tell_of_lost_connections(runner: web.AppRunner, tell: LostConnection) -> None:
+    """Call `tell` when a connection of this runner has ended. The runner must have been set up."""
+    server = runner.server
+    assert server is not None
+    inner = server.connection_lost
+
+    def connection_lost(connection: Any, error: BaseException | None = None) -> None:
+        inner(connection, error)
+        tell(connection, error)
+
+    # aiohttp has no signal for this.
+    server.connection_lost = connection_lost  # type: ignore[method-assign, assignment]
 
 
 def make_runner(app: web.Application) -> web.AppRunner:

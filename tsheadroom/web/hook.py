@@ -19,7 +19,7 @@ from tsheadroom.offload import offload
 from tsheadroom.settings import SettingsStore
 from tsheadroom.telemetry.record import CallRecord, Figures, Outcome
 from tsheadroom.telemetry.series import Metrics
-from tsheadroom.turns.turns import OpenTurn, Turns
+from tsheadroom.turns.turns import OpenTurn, Receipt, Turns
 from tsheadroom.web import codings
 from tsheadroom.web.answers import PIECE_BYTES, LargeAnswer, allow, offer, other_method
 from tsheadroom.web.body import Received, receive
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_GZIP = 1024  # bytes; a smaller answer fits into one packet either way
+
+# Seconds. Who closes a connection before it has read all resets it, and only then does the kernel
+# tell us. A caller reads at once; a reset that comes much later says nothing about the answer.
+RESET_SECONDS = 5.0
 
 # Says that the other end has ended its stream. Only Linux says so while there is data to be read.
 _ENDED = getattr(select, "POLLRDHUP", 0)
@@ -82,6 +86,8 @@ class Hook:
         self._metrics = metrics
         self._room = room
         self._options = options
+        # The latest answer on each open connection, and when it was written.
+        self._latest: dict[object, tuple[Receipt, float]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -98,12 +104,22 @@ class Hook:
             if not self._metrics.active:
                 self._idle.set()
 
+    def connection_lost(self, connection: object, error: BaseException | None) -> None:
+        """Note that a connection (a request's `protocol`) has ended, with an error if it was reset.
+
+        What the kernel had taken of the latest answer was then not read to its end.
+        """
+        receipt, written = self._latest.pop(connection, (None, 0.0))
+        if receipt and error and time.perf_counter() - written < RESET_SECONDS:
+            receipt.withdraw()
+
     async def drained(self) -> None:
         """Wait until no request is open."""
         await self._idle.wait()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         call = _Call(time.perf_counter(), self._room.share())
+        self._latest.pop(request.protocol, None)  # who asks again has read the answer
         try:
             return await self._respond(request, call)
         except asyncio.CancelledError:
@@ -132,7 +148,7 @@ class Hook:
             with call.turn as turn:
                 response = await self._coded(request, await turn.answer(), call)
                 if await self._write(request, response, call):
-                    turn.arrived()
+                    self._latest[request.protocol] = (turn.arrived(), time.perf_counter())
         except Exception:
             # A defect of ours. The caller's request goes on as if there were no hook.
             log.exception("request failed inside; allowing")

@@ -249,7 +249,7 @@ class Pool:
             self._affinity.set(waiter.job.key, slot.index)
         self._running.add(waiter)
         within = min(waiter.job.until - asyncio.get_running_loop().time(), self._cap)
-        slot.call(waiter.job.payload, within, lambda answer: self._answered(waiter, answer))
+        slot.call(waiter.job, within, lambda answer: self._answered(waiter, answer))
 
     def _answered(self, waiter: Waiter, answer: Reply | Exception) -> None:
         self._running.discard(waiter)

@@ -25,15 +25,17 @@ class Job:
 
     `key` names the conversation, so that its calls go to the worker that holds it. `payload` is the
     JSON object of the request, without a newline. `context_bytes` is what another worker would have
-    to be sent first. The caller waits until `until`, by the event loop's clock. `digests` are those
-    of the conversation's items by number, and `blame` is called with the digests of items that are
-    not to be given to a worker again, even when the caller has long gone.
+    to be sent first. The caller waits until `until`, by the event loop's clock. `first` numbers the
+    first item that is to be worked on, `digests` are those of the conversation's items by number,
+    and `blame` is called with the digests of items that are not to be given to a worker again, even
+    when the caller has long gone.
     """
 
     key: str
     payload: bytes
     context_bytes: int = 0
     until: float = math.inf
+    first: int = 0
     digests: Sequence[bytes] = ()
     blame: Callable[[Sequence[bytes]], None] | None = None
 

@@ -13,6 +13,7 @@ from tsheadroom.child.protocol import BAD_REQUEST, OUT_OF_TIME, UNKNOWN_BASE
 from .errors import SpawnFailed, UnknownBase, WorkerFailed
 from .launch import Launcher, backoff
 from .messages import Reply, ReplyEnvelope
+from .queues import Job
 from .worker import Outcome, Worker
 
 log = logging.getLogger(__name__)
@@ -88,9 +89,7 @@ class Slot:
         """True if it is worth waiting for: it has a worker, or will soon have one again."""
         return self._replacing or self.worker is not None
 
-    def call(
-        self, payload: bytes, within: float, on_done: Callable[[Reply | Exception], None]
-    ) -> None:
+    def call(self, job: Job, within: float, on_done: Callable[[Reply | Exception], None]) -> None:
         """Run one call on the worker of a free slot; its caller waits for `within` seconds.
 
         `on_done` is called exactly once, with the reply, WorkerFailed or UnknownBase.
@@ -103,7 +102,7 @@ class Slot:
             self._log_slow(started, outcome)
             on_done(self._answer(worker, outcome))
 
-        worker.call(payload, within, done)
+        worker.call(job, within, done)
 
     async def keep(self) -> None:
         """Start a worker, wait for its end, start the next one; until cancelled.

@@ -27,6 +27,7 @@ from .messages import (
     decode_ready,
 )
 from .pipes import PipeReader, PipeWriter
+from .queues import Job
 from .reaper import Reaper, describe
 from .stderr import StderrLog
 
@@ -114,20 +115,20 @@ class Worker:
         """True if it is ready, has not ended, and is not about to be killed."""
         return self.ready.done() and not self._reason and not self.gone.done()
 
-    def call(self, payload: bytes, within: float, on_done: Callable[[Outcome], None]) -> None:
-        """Send one request, a JSON object without a newline; `on_done` is called exactly once.
+    def call(self, job: Job, within: float, on_done: Callable[[Outcome], None]) -> None:
+        """Send a job's request; `on_done` is called exactly once.
 
         `within` is how many seconds its caller still waits.
         """
         self._number += 1
         self._on_done = on_done
-        self._at = None
+        self._at = Progress(job.first, self.cpu())
         # The child ends a call before its caller has gone. One that does not is stuck.
         cap = min(self._cap, within + STUCK_SECONDS)
         self._cap_timer = self._loop.call_later(cap, self._over_cap, cap)
         # Three buffers, one writev: a large payload is not copied into a line.
         start = b'{"id":%d,"within":%.3f,"payload":' % (self._number, within)
-        self._requests.write(start, payload, b"}\n")
+        self._requests.write(start, job.payload, b"}\n")
 
     def kill(self, reason: str, error_type: str = "crash", guilt: Guilt = Guilt.NONE) -> None:
         """End this child: a call in flight fails now, with `error_type`; `gone` follows."""
