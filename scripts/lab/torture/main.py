@@ -23,6 +23,7 @@ from typing import Any
 
 from scripts.lab import traffic
 from scripts.lab.clients import isolation
+from scripts.lab.clients.errors import ClientsFailed
 from scripts.lab.door import ROOT
 from scripts.lab.torture import campaign, fuzz, report
 from scripts.lab.torture.attacks import attacks
@@ -79,7 +80,7 @@ def main() -> None:
         return
     if arguments.tailnet:
         private.build()
-        isolation.enter()  # its network is made bad, and that of the machine must not be
+        _isolate()  # its network is made bad, and that of the machine must not be
     environment.apply()  # the checks use Headroom, which must stay offline
     seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
@@ -95,6 +96,13 @@ def main() -> None:
     broken = [name for name, verdict in verdicts.items() if not verdict.holds]
     print(report.summary(seed, broken, len(verdicts), arguments.keep / f"{seed}"))
     sys.exit(bool(broken))
+
+
+def _isolate() -> None:
+    try:
+        isolation.enter()
+    except ClientsFailed as error:
+        sys.exit(f"scripts/torture: {error}")
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[Bench], Verdict]]:
