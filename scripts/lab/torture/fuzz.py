@@ -97,11 +97,11 @@ class Fuzzer:
         own = mark(next(self._numbers)).encode()
         data = data.replace(_OWN, own)
         headers = {}
-        sent = data
+        sent, unknown = data, False
         if self._random.random() < _CODED:
-            sent, headers["Content-Encoding"] = self._mutator.coded(data)
+            sent, headers["Content-Encoding"], unknown = self._mutator.coded(data)
         reply = self._exchange(wire.request(sent, headers=headers), data)
-        if reply is None or reply.body == ALLOW:
+        if reply is None or reply.body == ALLOW or unknown:
             return
         self._tally.found(self._wrong(data, reply.body, own), self._step, data, reply.body)
 

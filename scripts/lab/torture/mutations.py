@@ -166,11 +166,15 @@ class Mutator:
                 data[at:at] = data[at : at + random.randrange(1, 200)]
         return bytes(data)
 
-    def coded(self, raw: bytes) -> tuple[bytes, str]:
-        """The bytes compressed, and the name of the coding; sometimes they are spoilt after it."""
+    def coded(self, raw: bytes) -> tuple[bytes, str, bool]:
+        """The bytes compressed, the name of the coding, and whether they were spoilt after it.
+
+        Spoilt ones may become other bytes without an error: zstd has no checksum here.
+        """
         coding = self._random.choice(("gzip", "zstd"))
         packed = gzip.compress(raw, 1) if coding == "gzip" else zstandard.compress(raw, 1)
-        return (self.spoilt(packed) if self._random.random() < 0.5 else packed), coding
+        spoil = self._random.random() < 0.5
+        return (self.spoilt(packed) if spoil else packed), coding, spoil
 
     def odd_items(self, items: list[Any], by_model: Callable[[Any], bool]) -> None:
         """Change some of a conversation's items that are not the model's, in place."""
