@@ -1,8 +1,8 @@
-"""A caller may hang up after any byte of its request: its next turn goes on with the originals.
+"""A caller may hang up after any byte of request or answer: its next turn has the originals.
 
 For each offset a small conversation has a turn that is answered with a form, one in which the
 caller hangs up there, and one that must show what the provider has: the originals of the second.
-Then the same for offsets in the answer, where the kernel may have taken all of it already.
+Then the same for offsets in the answer, where the kernel has taken all of it already.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ def _conversation(bench: Bench, number: int) -> Conversation:
 
 
 def _raw(conversation: Conversation, turn: int) -> bytes:
-    return wire.request(conversation.request(turn).call, headers={"Connection": "close"})
+    return wire.request(conversation.request(turn).call)
 
 
 def _answer_size(bench: Bench, target: Target) -> int:
-    """About how many bytes an answer has, its head not counted."""
-    return len(target.line().exchange(_raw(_conversation(bench, 0), CUT)).body)
+    """How many bytes an answer has, its head not counted, give or take some digits."""
+    line, conversation = target.line(), _conversation(bench, 0)
+    bodies = [line.exchange(_raw(conversation, turn)).body for turn in (FORMED, CUT)]
+    return len(bodies[-1])
 
 
 def _play(bench: Bench, target: Target, tally: Tally, number: int, *, sent: int, read: int) -> None:
@@ -66,7 +68,7 @@ def _play(bench: Bench, target: Target, tally: Tally, number: int, *, sent: int,
             whole = sent >= len(raw) or read
             line.hang_up(raw if whole else raw[:sent], after=read)
             tally.sent()
-            (provider.unsure if read else provider.missed)(request, Excuse.NOT_TAKEN)
+            provider.missed(request, Excuse.NOT_TAKEN)
             continue
         reply = line.exchange(raw)
         tally.sent(reply.seconds)
