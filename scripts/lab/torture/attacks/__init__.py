@@ -22,7 +22,8 @@ class Attack:
 
 def attacks() -> dict[str, Attack]:
     """All there are, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    names = sorted(name for name in found if not name.startswith("_"))
     return {name: _attack(name) for name in names}
 
 
