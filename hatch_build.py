@@ -23,6 +23,7 @@ MODULE = ROOT / "tsheadroom" / "tailnet" / "libtailscale"
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
 LIBRARY = MODULE.with_suffix(SUFFIX)
 CONTROL_SERVER = ROOT / ".build" / "controlserver"
+RESETTER = ROOT / ".build" / "resetter"
 
 # 1.26.6 is what tailscale.com asks for; 1.27 deadlocks in http2 with the x/net that it pins.
 GO_MINOR, GO_FIRST_PATCH = (1, 26), 6
@@ -122,6 +123,12 @@ def build_control_server() -> None:
     """Compile the private tailnet's control server, which no wheel carries."""
     CONTROL_SERVER.parent.mkdir(exist_ok=True)
     _build(CONTROL_SERVER, "./controlserver", _PROGRAM)
+
+
+def build_resetter() -> None:
+    """Compile the peer that resets its connections, with which the daemon is attacked."""
+    RESETTER.parent.mkdir(exist_ok=True)
+    _build(RESETTER, "./resetter", _PROGRAM)
 
 
 def _build(target: Path, package: str, mode: str) -> None:

@@ -34,9 +34,10 @@ def attack(bench: Bench) -> Verdict:
             lines = [target.line() for _ in range(WAITING)]
             for line in lines:
                 parts.callback(line.close)
+            doors = [parts.enter_context(target.connect()) for _ in range(WAITING)]
+            talk.turn()
             for pid in target.workers():
                 _places.send(pid, signal.SIGKILL)
-            doors = [parts.enter_context(target.connect()) for _ in range(WAITING)]
             cpu, started = target.usage().daemon_cpu, time.monotonic()
             while time.monotonic() < started + SECONDS:
                 talk.turn()

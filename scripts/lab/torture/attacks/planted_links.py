@@ -1,12 +1,12 @@
 """Links that somebody has planted in the state directory are never followed.
 
-Each name that the daemon uses there leads to another file once, at start and while it runs: that
-file stays as it is. Where the daemon starts, it answers.
+Each name that the daemon uses there leads to another file, while it runs and at start: that file
+stays as it is, and the daemon answers. Only a linked lock keeps it from starting, with a sentence.
 """
 
 from __future__ import annotations
 
-import os
+import time
 from pathlib import Path
 
 from scripts.lab.torture.attacks import _places
@@ -16,61 +16,65 @@ from scripts.lab.torture.verdict import Verdict
 
 PRECIOUS = b"precious\n"
 MODE = 0o644
+LOCK = "tsheadroom.lock"
 START_SECONDS = 20.0
-NOTICED_SECONDS = 5.0
+PLANTED_SECONDS = 2.5  # it looks after its files every second or two
 
 
 def attack(bench: Bench) -> Verdict:
-    """Plant one after the other, and look at what they lead to."""
+    """Plant one after the other while it runs, then all before a start, and the lock's."""
     target = bench.daemon(pool=1)
     talk = _places.Talk(bench, target.connect)
     talk.turn()
-    names = sorted({path.name for path in target.state.iterdir()} | {"conversations.sqlite3-wal"})
-    figures: dict[str, object] = {}
-    well = True
-    for name in names:
-        victim = bench.folder / f"victim of {name}"
-        victim.write_bytes(PRECIOUS)
-        victim.chmod(MODE)
-        target.stop()
-        _plant(target.state / name, victim)
-        how = _start(target)
-        whole = _whole(victim)
-        (target.state / name).unlink(missing_ok=True)
-        target.stop()
-        target.start()
-        target.wait_ready()
-        _plant(target.state / name, victim)
-        for _ in range(int(NOTICED_SECONDS / 0.5)):
-            talk.forget()
-            talk.turn()
-            _places.until(lambda: False, 0.5)
-        well = well and whole and _whole(victim) and "Traceback" not in target.log
-        figures[name] = {"at start": how, "untouched": whole, "while running": _whole(victim)}
-        target.stop()
-        (target.state / name).unlink(missing_ok=True)
-        target.start()
-        target.wait_ready()
-    return Verdict(well and not talk.broken, {**figures, **talk.figures()})
+    names = {path.name for path in target.state.iterdir()}
+    names |= {path.name for path in _places.with_log(target.store)}
+    touched = [name for name in sorted(names) if not _running(bench, target, talk, name)]
+    figures = {"names": sorted(names), "touched while running": touched}
+    at_start, said = _at_start(bench, target, names - {LOCK})
+    lock, refused = _at_start(bench, target, {LOCK})
+    figures |= {"touched at start": at_start + lock}
+    clear = f"{LOCK} is a symbolic link" in refused and not target.running
+    well = not touched + at_start + lock and clear and said == "ok"
+    figures |= {"with all but the lock's": [said], "with the lock's": [refused]}
+    right = not talk.broken and "Traceback" not in target.log
+    return Verdict(well and right, {**figures, **talk.figures()})
 
 
-def _plant(path: Path, victim: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.symlink_to(victim)
+def _running(bench: Bench, target: Target, talk: _places.Talk, name: str) -> bool:
+    victim = _planted(bench, target, name)
+    talk.turn()
+    time.sleep(PLANTED_SECONDS)
+    talk.turn()
+    (target.state / name).unlink(missing_ok=True)
+    return _whole(victim)
 
 
-def _start(target: Target) -> str:
-    """Start it: whether it serves, or what it says."""
-    logged = len(target.log)
+def _at_start(bench: Bench, target: Target, names: set[str]) -> tuple[list[str], str]:
+    """Which files were touched, and what came of the start: "ok", or what was said."""
+    target.stop()
+    victims = {name: _planted(bench, target, name) for name in sorted(names)}
     target.start()
-    _places.until(
+    served = _places.until(
         lambda: not target.running or _places.page(target, "/livez") == "ok\n", START_SECONDS
     )
-    if target.running:
-        return _places.page(target, "/readyz").replace("\n", " ")
-    return target.log[logged:].strip().rpartition("\n")[2]
+    if target.running and served is not None:
+        _places.Talk(bench, target.connect).turn()
+    touched = [name for name, victim in victims.items() if not _whole(victim)]
+    said = "ok" if target.running else target.log.strip().rpartition("\n")[2]
+    for name in names:
+        (target.state / name).unlink(missing_ok=True)
+    return touched, said
+
+
+def _planted(bench: Bench, target: Target, name: str) -> Path:
+    """The file to which that name leads from now on."""
+    victim = bench.folder / f"victim of {name}"
+    victim.write_bytes(PRECIOUS)
+    victim.chmod(MODE)
+    (target.state / name).unlink(missing_ok=True)
+    (target.state / name).symlink_to(victim)
+    return victim
 
 
 def _whole(victim: Path) -> bool:
-    info = os.lstat(victim)
-    return victim.read_bytes() == PRECIOUS and info.st_mode & 0o777 == MODE and info.st_nlink == 1
+    return victim.read_bytes() == PRECIOUS and victim.stat().st_mode & 0o777 == MODE

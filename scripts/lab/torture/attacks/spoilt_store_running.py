@@ -1,7 +1,7 @@
-"""Spoilt pages under a running daemon: the file is set aside and begun anew, and no answer is wrong.
+"""Spoilt pages under a running daemon: the file is begun anew, and no answer is wrong.
 
-What memory does not hold goes back to its originals, once. Health and metrics say so, and what is
-decided from then on is durable again.
+What memory does not hold goes back to its originals, once. The file is set aside, health and
+metrics say so, and what is decided from then on is durable again.
 """
 
 from __future__ import annotations

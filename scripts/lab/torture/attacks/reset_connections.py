@@ -1,0 +1,49 @@
+"""A peer that connects over the tailnet and resets at once ends nothing but that connection.
+
+A health check does so. The daemon lives on, and another peer is served all the time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+from scripts.lab.daemon import HOST
+from scripts.lab.torture.attacks import _places
+from scripts.lab.torture.bench import Bench
+from scripts.lab.torture.verdict import Verdict
+from tests.tailnet import private
+
+RESETS = 1_000
+SECONDS = 60
+MORE = 10  # descriptors afterwards, and threads
+CLOSED_SECONDS = 10.0
+
+
+def attack(bench: Bench) -> Verdict:
+    """Let it reset a thousand connections while honest callers work."""
+    import hatch_build  # it needs hatchling, which only this needs here
+
+    hatch_build.build_resetter()
+    target = bench.daemon(tailnet=True)
+    assert target.control
+    talk = _places.Talk(bench, target.connect)
+    talk.turn()
+    before = target.footprint()
+    words = [target.control.url, str(bench.folder / "resetter"), f"{HOST}:80", str(RESETS)]
+    with bench.honest(target, 4, pause=0.1) as honest:
+        done = subprocess.run(
+            [hatch_build.RESETTER, *words],
+            env=private.NODE_ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            timeout=SECONDS,
+            check=False,
+        )
+    resets = int(done.stdout or 0)
+    talk.turn()
+    closed = _places.until(
+        lambda: target.footprint().descriptors <= before.descriptors + MORE, CLOSED_SECONDS
+    )
+    figures = {"resets": resets, "runs": target.running, "closed again after, s": closed}
+    well = resets > RESETS // 2 and target.running and closed is not None
+    right = not talk.broken and not honest.breaks
+    return Verdict(well and right, {**figures, **honest.figures()})
