@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -208,6 +209,12 @@ def meanwhile(step: Callable[[], object]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def fork_server(target: Target) -> int | None:
+    """The process that makes the workers, as the log says: those have its command line, too."""
+    found = re.findall(r'msg="fork server ready" pid=(\d+)', target.log)
+    return int(found[-1]) if found else None
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -6,36 +6,47 @@ A worker that dies then is replaced.
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
+from scripts.lab.torture.target import Target
 from scripts.lab.torture.verdict import Verdict, skipped
 
 KILLS = 3
-AGAIN_SECONDS = 30.0
+AGAIN = 30.0  # seconds
 
 
 def attack(bench: Bench) -> Verdict:
     """Kill it, look whether conversations go on, kill a worker, and wait for another one."""
     target = bench.daemon()
-    if target.fork_server() is None:
+    if _places.fork_server(target) is None:
         return skipped("here workers are started one by one")
     talk = _places.Talk(bench, target.connect)
     talk.turn()
     waited = []
+    went_on = True
     with bench.honest(target, 4, pause=0.1) as honest:
         for _ in range(KILLS):
-            workers = set(target.workers())
-            _places.send(target.fork_server(), signal.SIGKILL)
-            talk.turn()
-            victim = min(workers)
-            _places.send(victim, signal.SIGKILL)
+            parent, children = _places.fork_server(target), set(target.children())
+            _places.send(parent, signal.SIGKILL)
+            went_on = went_on and talk.turn()
+            _places.send(min(children - {parent}), signal.SIGKILL)
+            waited.append(_places.until(partial(_whole, target, parent, len(children)), AGAIN))
+    formed = _places.until(talk.turn, AGAIN)
+    well = (
+        None not in waited
+        and went_on
+        and formed is not None
+        and not talk.broken
+        and not honest.breaks
+    )
+    return Verdict(
+        well,
+        {"whole again after, s": waited, "went on": went_on, **talk.figures(), **honest.figures()},
+    )
 
-            def whole(known: set[int] = workers) -> bool:
-                now = set(target.workers()) - {target.fork_server()}
-                return len(now) == len(known) and bool(now - known)
 
-            waited.append(_places.until(whole, AGAIN_SECONDS))
-    formed = _places.until(talk.turn, AGAIN_SECONDS)
-    well = None not in waited and formed is not None and not talk.broken and not honest.breaks
-    return Verdict(well, {"whole again after, s": waited, **talk.figures(), **honest.figures()})
+def _whole(target: Target, before: int | None, children: int) -> bool:
+    """True if there is another fork server than before, and as many workers as there were."""
+    return _places.fork_server(target) != before and len(target.children()) == children

@@ -24,9 +24,10 @@ def attack(bench: Bench) -> Verdict:
     target = bench.daemon("--deadline", f"{DEADLINE}s")
     with bench.honest(target, 8, pause=0.05) as honest:
         for number in range(KILLS):
-            workers = target.workers()
+            parent = _places.fork_server(target)
+            workers = [pid for pid in target.children() if pid != parent]
             if number % 5 == 4:
-                _places.send(target.fork_server(), signal.SIGKILL)
+                _places.send(parent, signal.SIGKILL)
             for pid in workers if number % 3 == 2 else workers[:1]:
                 _places.send(pid, signal.SIGKILL)
             time.sleep(EVERY_SECONDS)

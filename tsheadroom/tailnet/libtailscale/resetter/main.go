@@ -25,7 +25,7 @@ import (
 
 const (
 	atOnce    = 8
-	patience  = 60 * time.Second
+	patience  = 25 * time.Second
 	oneDial   = 5 * time.Second
 	firstDial = 300 * time.Millisecond
 )
