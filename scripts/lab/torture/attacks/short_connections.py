@@ -37,8 +37,9 @@ def attack(bench: Bench) -> Verdict:
 
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as callers:
         list(callers.map(ask, range(WARM_UP)))
-        before = target.footprint()
+        before, began = target.footprint(), time.monotonic()
         answered = sum(callers.map(ask, range(CONNECTIONS)))
+    seconds = round(time.monotonic() - began, 1)
     _places.until(lambda: target.footprint().descriptors <= before.descriptors, CLOSED_SECONDS)
     after = target.footprint()
     more = {
@@ -51,6 +52,12 @@ def attack(bench: Bench) -> Verdict:
     took = round(time.monotonic() - started, 1)
     allowed = (MORE_DESCRIPTORS, MORE_THREADS, MORE_MIB)
     well = all(got <= most for got, most in zip(more.values(), allowed, strict=True))
-    figures = {"answered": answered, **more, "exit code": code, "ended after, s": took}
+    figures = {
+        "answered": answered,
+        "in, s": seconds,
+        **more,
+        "exit code": code,
+        "ended after, s": took,
+    }
     ended = code == 0 and took < ENDED_SECONDS
     return Verdict(well and answered == CONNECTIONS and ended, figures)
