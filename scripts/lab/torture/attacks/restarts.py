@@ -11,7 +11,7 @@ from scripts.lab.torture.conversations import traces
 from scripts.lab.torture.verdict import Verdict
 
 RESTARTS = 6
-WORST_SECONDS = 2.0
+WORST_SECONDS, USUAL_SECONDS = 2.0, 1.0
 BUSY = 2.0  # times as long: this machine may have other work
 
 
@@ -22,6 +22,8 @@ def attack(bench: Bench) -> Verdict:
     rows = found["rows"]
     broken = sum(row["broken prefixes"] for row in rows)
     slowest = max(row["worst s"] for row in rows)
-    figures = {row["ended by"]: {**row, "ended by": row["restarts"]} for row in rows}
+    usual = max(row["first answer p50 s"] for row in rows)
+    figures = {row.pop("ended by"): row for row in rows}
     more = {"slowest first answer, s": slowest, "prefixes broken": broken}
-    return Verdict(not broken and slowest < WORST_SECONDS * BUSY, {**more, **figures})
+    in_time = slowest < WORST_SECONDS * BUSY and usual < USUAL_SECONDS * BUSY
+    return Verdict(not broken and in_time, {**more, **figures})
