@@ -22,9 +22,8 @@ class Attack:
 
 def attacks() -> dict[str, Attack]:
     """All there are, by name."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    names = sorted(name for name in found if not name.startswith("_"))
-    return {name: _attack(name) for name in names}
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: _attack(name) for name in names if not name.startswith("_")}
 
 
 def _attack(name: str) -> Attack:
