@@ -54,6 +54,13 @@ def nested(depth: int, inside: bytes = b"1") -> bytes:
     return b'{"a":' * depth + inside + b"}" * depth
 
 
+def quiet_stall(target: Target) -> float:
+    """The longest stall in a second without any attack, in ms: what the machine itself adds."""
+    with target.watched() as watch:
+        time.sleep(1)
+    return watch.stalled_ms
+
+
 def outcomes(target: Target) -> dict[str, int]:
     """How many hook calls had each outcome."""
     start = 'tsheadroom_requests_by_outcome{outcome="'

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from scripts.lab.torture.attacks._common import ask
+from scripts.lab.torture.attacks._common import ask, quiet_stall
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
 
 MOST = 50 << 20
 SECONDS = 6.0  # the deadline, and what it takes to read and to write 50 MB on busy cores
-STALL_MS = 250  # five times what must hold: both cores are busy with the attack itself
+STALL_MS = 250  # five times what must hold: both cores are busy with the attack itself.
+# What the machine adds without an attack counts beside.
 
 _TINY = (b'{"role":"user","content":"x"}', b'{"role":"assistant","content":"x"}')
 
@@ -23,11 +24,17 @@ def attack(bench: Bench) -> Verdict:
     target = bench.daemon()
     figures: dict[str, str] = {}
     well = True
+    machine = quiet_stall(target)
+    figures["stall without an attack"] = f"{machine:.0f} ms"
     for name, make in _shapes(bench):
         body = make()
         with target.watched() as watch:
             reply = ask(target, body)
-        well &= reply.status == 200 and reply.seconds < SECONDS and watch.stalled_ms < STALL_MS
+        well &= (
+            reply.status == 200
+            and reply.seconds < SECONDS
+            and watch.stalled_ms < STALL_MS + machine
+        )
         figures[name] = (
             f"{len(body) >> 10} KiB, {reply.status} in {reply.seconds:.2f} s, "
             f"stall {watch.stalled_ms:.0f} ms, {watch.rss:.0f} MiB"

@@ -15,7 +15,7 @@ from scripts.lab.torture.target import Target
 from scripts.lab.torture.verdict import Verdict
 
 CALLERS = 4
-REQUESTS = 2_500  # of each caller: more lines than may wait for a reader
+REQUESTS = 2_200  # of each caller: more lines than may wait for a reader
 SLOWEST = 3.0  # seconds: far more than any of these takes, far less than a stalled one
 DROPPED = "tsheadroom_lines_dropped_total[('stream', '{}')]"
 

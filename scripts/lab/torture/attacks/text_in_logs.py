@@ -1,6 +1,7 @@
 """Nothing that callers send is in logs or on stdout, however it goes wrong; no line is long.
 
-Broken chunks, members that stand twice, addresses that are none, names with line breaks.
+Broken chunks, members that stand twice, addresses that are none, names with line breaks. The name
+of a coding, which is no text, may be there.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def attack(bench: Bench) -> Verdict:
         for body in _BODIES:
             ask(target, b'{"metadata":{},"request_body":%s}' % _filled(body))
         ask(target, SECRET + nested(3_000))
-        for coding in ("gzip", "zstd", SECRET.decode() * 20):
+        for coding in ("gzip", "zstd", "another" * 1_000):
             ask(target, SECRET * 100, headers={"Content-Encoding": coding})
         ask(target, SECRET * 100, "/config?" + SECRET.decode())
         ask(target, b'{"%s":1}' % SECRET, "/config")
@@ -72,8 +73,8 @@ def attack(bench: Bench) -> Verdict:
         answered = talk.turn(target.line())
         target.stop()
     lines = target.log.splitlines() + file.read_text("utf-8", "replace").splitlines()
-    quoting = [line[:200] for line in lines if SECRET.decode() in line]
-    odd = [line[:200] for line in lines if not line.startswith(("time=", "request "))]
+    quoting = [line[:200] for line in lines if SECRET.decode() in line.upper()]
+    odd = [line[:200] for line in lines if not line.startswith(("time=", "request ", "request("))]
     longest = max(len(line.encode()) for line in lines)
     traces = sum("Traceback" in line for line in lines)
     figures = {
