@@ -11,7 +11,7 @@ import secrets
 from array import array
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tsheadroom.aperture.digests import DIGEST_BYTES
@@ -26,6 +26,7 @@ _ROOT_BYTES = 150  # a further prefix by which a branch is found
 # which comes soon.
 MAX_OFFSHOOTS = 64
 MAX_FAMILY = 1000  # branches that are looked at to find the one that an answer was made from
+MAX_ALONG = 64  # branches that are looked at because prefixes of one request find them
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +46,9 @@ class Branch:
     stored: array[int] = field(default_factory=lambda: array("I"))  # lengths of those on disk
     generation: int = 0  # of the file that has these
     lost: set[int] = field(default_factory=set)  # lengths of those whose answer did not arrive
+    # Lengths of those that were also asked at another time, or ended where it goes on otherwise:
+    # an answer to them may be another one than it holds.
+    asked_again: set[int] = field(default_factory=set)
     under_way: dict[int, Delivery] = field(default_factory=dict)  # answers that have not ended yet
     changes: int = 0  # how often something was added to it or split off from it
     forms: dict[int, Form] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Branch:
         return (
             _BRANCH_OVERHEAD
             + len(self.digests)
-            + _TURN_BYTES * len(self.requests)
+            + _TURN_BYTES * (len(self.requests) + len(self.asked_again))
             + _ROOT_BYTES * len(self.roots)
             + self.form_bytes
         )
@@ -84,6 +88,22 @@ class Branch:
             middle = (low + high) // 2
             a, b = low * DIGEST_BYTES, middle * DIGEST_BYTES
             if self.digests[a:b] == digests[a:b]:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def shared_before(self, end: int, digests: bytes) -> int:
+        """How many items right before index `end` it has in common with such a request.
+
+        Both have at least `end` items.
+        """
+        stop = end * DIGEST_BYTES
+        low, high = 0, end + 1
+        while low < high - 1:
+            middle = (low + high) // 2
+            start = (end - middle) * DIGEST_BYTES
+            if self.digests[start:stop] == digests[start:stop]:
                 low = middle
             else:
                 high = middle
@@ -117,6 +137,7 @@ class Branch:
         """Note a request that ended inside it, at a new length."""
         self.changes += 1
         insort(self.requests, length)
+        self.asked_again.add(length)
 
     def split(self, shared: int) -> Branch:
         """Return a new branch with a copy of the first `shared` items."""
@@ -128,6 +149,7 @@ class Branch:
             stored=self.stored[: bisect_right(self.stored, shared)],
             generation=self.generation,
             lost={n for n in self.lost if n <= shared},
+            asked_again={n for n in self.asked_again if n <= shared},
             under_way={n: d for n, d in self.under_way.items() if n <= shared},
             forms=forms,
             form_bytes=sum(form.size for form in forms.values()),
@@ -177,6 +199,21 @@ class Branches:
                 return branch
         return None
 
+    def along(self, prefixes: Prefixes) -> Iterator[tuple[int, Branch]]:
+        """The branches that prefixes of this request find, with their lengths; the longest first.
+
+        At most MAX_ALONG, each once.
+        """
+        seen: set[str] = set()
+        for length, prefix in prefixes.longest_first():
+            branch = self._by_root.get(prefix)
+            if branch is None or branch.name in seen:
+                continue
+            seen.add(branch.name)
+            yield length, branch
+            if len(seen) >= MAX_ALONG:
+                return
+
     def of(self, root: bytes) -> Branch | None:
         """The branch that is found by exactly this prefix."""
         return self._by_root.get(root)
@@ -203,19 +240,22 @@ class Branches:
         while self.bytes > self._limit and len(self._used) > 1:
             self._evict(*self._used.popitem(last=False))
 
-    def family(self, branch: Branch) -> Iterator[Branch]:
-        """The branch and those that started from it, as far as memory holds them.
+    def family(self, branches: Iterable[Branch]) -> Iterator[Branch]:
+        """These branches and those that started from them, as far as memory holds them, each once.
 
         At most MAX_FAMILY: to compare them with a request takes some microseconds each.
         """
-        todo = [branch]
+        todo = list(branches)
+        seen = {branch.name for branch in todo}
         for _ in range(MAX_FAMILY):
             if not todo:
                 return
             one = todo.pop()
             yield one
             one.offshoots = [name for name in one.offshoots if name in self._by_name]
-            todo += [self._by_name[name] for name in one.offshoots]
+            new = [name for name in one.offshoots if name not in seen]
+            seen.update(new)
+            todo += [self._by_name[name] for name in new]
 
     def drop(self, branch: Branch) -> None:
         """Remove a branch."""

@@ -11,7 +11,7 @@ import time
 from array import array
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,14 @@ from tsheadroom.aperture.digests import DIGEST_BYTES
 from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.forms import Form
 from tsheadroom.conversations.prefixes import Prefixes, Request, name_of
-from tsheadroom.conversations.recognise import Recognised, Status, edited, explains, gap, recognise
+from tsheadroom.conversations.recognise import (
+    Recognised,
+    Status,
+    best_explanation,
+    edited,
+    gap,
+    recognise,
+)
 from tsheadroom.conversations.store import Line, Record, StoreState
 from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
@@ -225,8 +232,7 @@ class Conversations:
 
     def _find(self, prefixes: Prefixes, disk: FromDisk) -> tuple[Branch | None, int]:
         """The branch that has most in common with the request, and how many items that is."""
-        branch = self._branches.find(prefixes)
-        shared = branch.shared(prefixes.joined) if branch else 0
+        branch, shared = self._find_in_memory(prefixes)
         reached = branch.request_within(shared) if branch else 0
         if disk.line and disk.line[-1].length > reached:
             branch = self._load(disk.line) if _is_of(disk.line, prefixes) else None
@@ -234,6 +240,23 @@ class Conversations:
             if branch:
                 self._make_start_findable(branch, prefixes, disk.line[0].length)
         return branch, shared
+
+    def _find_in_memory(self, prefixes: Prefixes) -> tuple[Branch | None, int]:
+        """The same, as far as memory knows.
+
+        A branch may be found by the prefix before an answer in its first request, and go on
+        otherwise behind that answer. Then another one may share a whole request.
+        """
+        best: Branch | None = None
+        best_shared = best_reached = 0
+        for length, branch in self._branches.along(prefixes):
+            shared = branch.shared(prefixes.joined)
+            reached = branch.request_within(shared)
+            if best is None or reached > best_reached:
+                best, best_shared, best_reached = branch, shared, reached
+            if reached >= length or shared > prefixes.newest_answer:
+                break
+        return best, best_shared
 
     def _forget(self, turn: Turn, branch: Branch) -> None:
         """Forget a rewrite of history that did not arrive: the provider has the old forms."""
@@ -264,7 +287,7 @@ class Conversations:
 
     def _by_answer(self, request: Request, prefixes: Prefixes, branch: Branch) -> Recognised | None:
         """Recognise a request by the branch of the family that holds its newest answer, if any."""
-        family = ((one.shared(prefixes.joined), one) for one in self._branches.family(branch))
+        family = ((one.shared(prefixes.joined), one) for one in self._family(branch, prefixes))
         shared, one = max(family, key=lambda pair: pair[0])
         return recognise(request, one, shared) if shared > request.newest_answer else None
 
@@ -280,16 +303,21 @@ class Conversations:
 
         Returns a future if only the disk can tell.
         """
-        for one in self._branches.family(branch):
-            if explains(one, request, prefixes, shared):
-                return one
+        family = self._family(branch, prefixes)
+        if found := best_explanation(family, request, prefixes, shared):
+            return found
         stored = [length for length in branch.stored if length <= shared]
         if not (self._store and stored) or disk.unreadable:
             return None
         if disk.siblings is None:
             return self._store.siblings(prefixes.of(stored[-1]), request.newest_answer)
-        loaded = filter(None, map(self._load, disk.siblings))
-        return next((one for one in loaded if explains(one, request, prefixes, shared)), None)
+        loaded = list(filter(None, map(self._load, disk.siblings)))
+        return best_explanation(loaded, request, prefixes, shared)
+
+    def _family(self, branch: Branch, prefixes: Prefixes) -> Iterator[Branch]:
+        """The branches that may hold the request's newest answer, or explain it."""
+        along = [one for _, one in self._branches.along(prefixes) if one is not branch]
+        return self._branches.family((*reversed(along), branch))
 
     def _branch_of(self, turn: Turn, length: int) -> Branch:
         """The branch to keep a turn in: the one that it goes on from, or a new one."""
@@ -299,6 +327,8 @@ class Conversations:
                 # The next answer may be another one than the branch goes on with.
                 branch.insert(length)
                 self._make_findable(branch, turn)
+            elif length < len(branch):
+                branch.asked_again.add(length)
             return branch
         added = b"".join(turn.request.digests[turn.shared :])
         own = {i: form for i, form in turn.forms.items() if i >= turn.shared}

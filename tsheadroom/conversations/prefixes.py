@@ -78,6 +78,11 @@ class Prefixes:
             known = self._at[length] = name_of(self._seed, joined)
         return known
 
+    @property
+    def newest_answer(self) -> int:
+        """Where the newest answer begins; 0 for none."""
+        return self._answers[-1] if self._answers else 0
+
     def answer_before(self, length: int) -> int:
         """Where the newest answer within the first `length` items begins; 0 for none."""
         at = bisect_left(self._answers, length)

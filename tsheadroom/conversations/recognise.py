@@ -14,7 +14,7 @@ are. Where nothing at the provider depends on old items, "new" and "edited" may 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -148,9 +148,31 @@ def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) 
     common = branch.shared(prefixes.joined)
     if not branch.answered(newest) or not len(branch) > common >= shared:
         return False
-    # If an answer is different, it was made from another branch.
-    same_answer = len(branch) <= newest or branch.holds(newest, request.digests[newest])
+    # If an answer is different, it was made from another branch, unless there were several.
+    same_answer = (
+        len(branch) <= newest
+        or newest in branch.asked_again
+        or branch.holds(newest, request.digests[newest])
+    )
     return same_answer and not request.by_model[common]
+
+
+def best_explanation(
+    branches: Iterable[Branch], request: Request, prefixes: Prefixes, shared: int
+) -> Branch | None:
+    """The branch that explains the newest answer best; None if none does.
+
+    That is one that holds this answer, else the one that has most items in common with the request
+    before and behind what the client edited.
+    """
+    newest = request.newest_answer
+
+    def likeness(branch: Branch) -> tuple[bool, int]:
+        alike = branch.shared(prefixes.joined) + branch.shared_before(newest, prefixes.joined)
+        return branch.holds(newest, request.digests[newest]), alike
+
+    explaining = (one for one in branches if explains(one, request, prefixes, shared))
+    return max(explaining, key=likeness, default=None)
 
 
 def _forms_within(branch: Branch, length: int) -> dict[int, Form]:
