@@ -16,7 +16,7 @@ A, B = b"a" * 16, b"b" * 16
 EDITS = (Edit(("content", 0), 3, 9, b'"x"'), Edit(("content", 1), 9, 20, b'"yy"'))
 FORM = Form(b"t" * 16, EDITS, (Target(0, A, b""),), 7)
 RECORD = Record(B, A, A, 3, A + B, {1: FORM, 2: FORM})
-FIELDS = Record.__struct_fields__
+FIELDS = Record.__struct_fields__[:-1]  # but for what becomes rows of its own
 
 
 def row(record: Record = RECORD, **changed: Any) -> tuple[Any, ...]:

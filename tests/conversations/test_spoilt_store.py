@@ -424,8 +424,8 @@ def test_parents_in_a_circle_have_an_end(tmp_path: Path) -> None:
         assert len(line) == 1
         (line,) = store.longest([name(3)]).result(PATIENCE)
         assert len(line) == 1
-        assert len(store.siblings(name(0), 2).result(PATIENCE)) == 1
-        assert store.siblings(name(0), 99).result(PATIENCE) == []
+        assert len(store.siblings([name(0)], 2, first=b"", newest=b"").result(PATIENCE)) == 1
+        assert store.siblings([name(0)], 99, first=b"", newest=b"").result(PATIENCE) == []
 
 
 def test_what_was_forgotten_is_in_no_file_any_more(tmp_path: Path) -> None:

@@ -120,18 +120,15 @@ class Conversations:
                 return self._store.longest(asked)
             disk.line = []  # or the answer to the next question would be taken for this one's
         found = recognise(request, branch, shared)
-        if found is None:
-            assert branch is not None
-            found = self._by_answer(request, prefixes, branch)
-        if found is None:
-            assert branch is not None
-            sibling = self._sibling(request, prefixes, branch, shared, disk)
-            if isinstance(sibling, Future):
-                return sibling
-            if sibling is not None or not request.has_prefix_cache:
-                found = edited(request, prefixes, sibling or branch)
-            else:
-                found = gap(request, branch)
+        if found is None or found.status is Status.UNKNOWN:
+            older = self._made_elsewhere(request, prefixes, branch, shared, disk)
+            if isinstance(older, Future):
+                return older
+            if older is None and found is None:
+                assert branch is not None
+                older = gap(request, branch)
+            found = older or found
+            assert found is not None
         return self._turn(request, prefixes, found, disk)
 
     def keep(self, turn: Turn, decided: Mapping[int, Form]) -> Future[None] | None:
@@ -285,39 +282,42 @@ class Conversations:
         self.stats.loaded += 1
         return branch
 
-    def _by_answer(self, request: Request, prefixes: Prefixes, branch: Branch) -> Recognised | None:
-        """Recognise a request by the branch of the family that holds its newest answer, if any."""
-        family = ((one.shared(prefixes.joined), one) for one in self._family(branch, prefixes))
-        shared, one = max(family, key=lambda pair: pair[0])
-        return recognise(request, one, shared) if shared > request.newest_answer else None
-
-    def _sibling(
+    def _made_elsewhere(
         self,
         request: Request,
         prefixes: Prefixes,
-        branch: Branch,
+        branch: Branch | None,
         shared: int,
         disk: FromDisk,
-    ) -> Branch | Future[list[Line]] | None:
-        """Find the branch that the newest answer was made from, if the client edited items of it.
+    ) -> Recognised | Future[list[Line]] | None:
+        """Recognise a request whose newest answer was not made from this branch.
 
-        Returns a future if only the disk can tell.
+        It was made from a branch that holds it, or from one of which the client edited items. None
+        if there is no such branch, and a future if only the disk can tell.
         """
-        family = self._family(branch, prefixes)
-        if found := best_explanation(family, request, prefixes, shared):
+        family = list(self._family(branch, prefixes))
+        if found := _made_from(family, request, prefixes, shared):
             return found
-        stored = [length for length in branch.stored if length <= shared]
-        if not (self._store and stored) or disk.unreadable:
-            return None
-        if disk.siblings is None:
-            return self._store.siblings(prefixes.of(stored[-1]), request.newest_answer)
-        loaded = list(filter(None, map(self._load, disk.siblings)))
-        return best_explanation(loaded, request, prefixes, shared)
+        if self._store and not disk.unreadable:
+            if disk.siblings is None:
+                known = ((at, name) for at, name in prefixes.longest_first() if at <= shared)
+                return self._store.siblings(
+                    [name for _, name in known if self._store.may_hold(name)],
+                    request.newest_answer,
+                    first=prefixes.of(prefixes.first_answer),
+                    newest=prefixes.of(request.newest_answer),
+                )
+            loaded = list(filter(None, map(self._load, disk.siblings)))
+            if found := _made_from(loaded, request, prefixes, shared):
+                return found
+        if branch is not None and not request.has_prefix_cache:
+            return edited(request, prefixes, branch)
+        return None
 
-    def _family(self, branch: Branch, prefixes: Prefixes) -> Iterator[Branch]:
+    def _family(self, branch: Branch | None, prefixes: Prefixes) -> Iterator[Branch]:
         """The branches that may hold the request's newest answer, or explain it."""
         along = [one for _, one in self._branches.along(prefixes) if one is not branch]
-        return self._branches.family((*reversed(along), branch))
+        return self._branches.family((*reversed(along), *([branch] if branch else ())))
 
     def _branch_of(self, turn: Turn, length: int) -> Branch:
         """The branch to keep a turn in: the one that it goes on from, or a new one."""
@@ -395,6 +395,18 @@ def _is_of(line: Line, prefixes: Prefixes) -> bool:
     return prefixes.joined.startswith(b"".join(record.digests for record in line))
 
 
+def _made_from(
+    branches: Sequence[Branch], request: Request, prefixes: Prefixes, shared: int
+) -> Recognised | None:
+    """Recognise a request by the one of these that holds its newest answer, or else explains it."""
+    most, one = max(((b.shared(prefixes.joined), b) for b in branches), default=(0, None),
+                    key=lambda pair: pair[0])  # fmt: skip
+    if one is not None and most > request.newest_answer:
+        return recognise(request, one, most)
+    explaining = best_explanation(branches, request, prefixes, shared)
+    return edited(request, prefixes, explaining) if explaining else None
+
+
 def _never_written(saving: Future[None]) -> bool:
     """True if a record is certainly not on disk and will not be. Withdraws it if that is so."""
     return saving.cancel() or (saving.done() and saving.exception() is not None)
@@ -404,6 +416,10 @@ def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
     """What is written to disk of a turn: all after the last stored turn of its branch."""
     before = [stored for stored in branch.stored if stored < length]
     parent = before[-1] if before else 0
+    prefixes = turn.prefixes
+    starts = None
+    if prefixes.newest_answer > parent:
+        starts = prefixes.of(prefixes.first_answer), prefixes.of(prefixes.newest_answer)
     return Record(
         chain=turn.prefix,
         parent=turn.prefixes.of(parent) if parent else None,
@@ -412,4 +428,5 @@ def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
         digests=b"".join(turn.request.digests[parent:length]),
         forms={i: form for i, form in turn.forms.items() if parent <= i < length},
         delivered=turn.delivery.arrived is not False,
+        starts=starts,
     )

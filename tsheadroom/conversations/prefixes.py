@@ -83,6 +83,11 @@ class Prefixes:
         """Where the newest answer begins; 0 for none."""
         return self._answers[-1] if self._answers else 0
 
+    @property
+    def first_answer(self) -> int:
+        """Where the first answer begins; 0 for none."""
+        return self._answers[0] if self._answers else 0
+
     def answer_before(self, length: int) -> int:
         """Where the newest answer within the first `length` items begins; 0 for none."""
         at = bisect_left(self._answers, length)

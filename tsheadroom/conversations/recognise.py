@@ -112,20 +112,22 @@ def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
         kept,
         tuple(index for index in _after(request, first) if index not in stays),
         shared,
+        # After a restart the unedited branch would explain the next answer, too.
+        must_store=bool(branch.forms or branch.stored),
     )
 
 
 def gap(request: Request, branch: Branch) -> Recognised:
     """The originals went out instead of forms. They are what the provider saw last, and stay.
 
-    If the branch has forms, the gap must be on disk as well, or a restart would use these again.
+    The gap must be on disk, or after a restart the forms of another branch would be used again.
     """
     newest = request.newest_answer
     return Recognised(
         Status.GAP,
         undecided=_after(request, newest),
         intact=newest,
-        must_store=bool(branch.forms),
+        must_store=True,
         beside=branch,
     )
 
@@ -147,6 +149,10 @@ def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) 
     newest = request.newest_answer
     common = branch.shared(prefixes.joined)
     if not branch.answered(newest) or not len(branch) > common >= shared:
+        return False
+    # Other conversations may begin with the same words, and be as long. Answers are their own.
+    earlier = {prefixes.first_answer, prefixes.answer_before(newest)} - {0, newest}
+    if earlier and not any(branch.holds(index, request.digests[index]) for index in earlier):
         return False
     # If an answer is different, it was made from another branch, unless there were several.
     same_answer = (

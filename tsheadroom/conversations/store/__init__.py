@@ -26,6 +26,9 @@ class Record(msgspec.Struct, frozen=True):
 
     `digests` and `forms` are of the items after those of `parent`; `length` counts all items.
     `delivered` is False if the answer was lost. The fields are named as the columns on disk.
+
+    `starts` are the names of the prefixes before the first and before the newest answer, if the
+    turn that it went on from ended before these: requests that were never stored by themselves.
     """
 
     chain: bytes
@@ -35,6 +38,7 @@ class Record(msgspec.Struct, frozen=True):
     digests: bytes
     forms: Forms
     delivered: bool = True
+    starts: tuple[bytes, bytes] | None = None
 
 
 class StoreState(msgspec.Struct, frozen=True):

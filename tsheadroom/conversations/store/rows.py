@@ -7,6 +7,8 @@ out.
 
 from __future__ import annotations
 
+import hashlib
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -26,6 +28,13 @@ _LEVEL = 3  # zstd's default: forms are small and written once
 _FORMS = msgspec.msgpack.Decoder(Forms)
 
 
+class Sign(Enum):
+    """What stands behind the prefix that a signpost is for."""
+
+    FIRST = b"first answer"
+    NEWEST = b"newest answer"
+
+
 class BadRow(TsheadroomError):
     """This row is not one that was written here; the text says what is wrong with it."""
 
@@ -39,6 +48,31 @@ def pack(record: Record, at: int) -> tuple[object, ...]:
         forms = compressor.compress(msgspec.msgpack.encode(record.forms))
     return (record.chain, record.parent, record.family, record.length, record.digests, forms,
             record.delivered, at)  # fmt: skip
+
+
+def signposts(record: Record, at: int) -> list[tuple[object, ...]]:
+    """Rows that are no turns, but lead to this one from where it starts.
+
+    Such a row has a name of its own and, as its parent, the sign for a prefix; in place of digests
+    it has the turn's name. No turn has such a parent, so only who looks for the sign finds it.
+    """
+    if record.starts is None:
+        return []
+    signs = (sign(kind, name) for kind, name in zip(Sign, record.starts, strict=True))
+    return [
+        (_hash(parent + record.chain), parent, record.family, record.length, record.chain, None,
+         False, at)
+        for parent in signs
+    ]  # fmt: skip
+
+
+def sign(kind: Sign, prefix: bytes) -> bytes:
+    """The sign for the prefix of this name."""
+    return _hash(kind.value + prefix)
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def unpack(row: tuple[Any, ...]) -> Record:

@@ -8,6 +8,7 @@ one thread, which commits together what has gathered since its last commit.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sqlite3
 import threading
@@ -23,7 +24,15 @@ import msgspec
 from tsheadroom.conversations.store import Line, Record, StoreError, StoreState
 from tsheadroom.conversations.store.file import SQLITE_ERRORS, DecisionsFile, Spoilt, code_of
 from tsheadroom.conversations.store.known import KnownPrefixes
-from tsheadroom.conversations.store.rows import BadRow, is_name, pack, unpack
+from tsheadroom.conversations.store.rows import (
+    BadRow,
+    Sign,
+    is_name,
+    pack,
+    sign,
+    signposts,
+    unpack,
+)
 from tsheadroom.conversations.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -42,8 +51,10 @@ _MAX_READS = 256  # questions that wait
 _LINE_BYTES = 512 << 20  # of one conversation in memory
 _COSTLY = 10_000  # items that are remembered
 _EXPLAINING = 4  # requests that are looked at to explain an answer; nearly always there is one
+_BEGUN_ALIKE = 64  # conversations with the same beginning that are looked through for them
 
 _INSERT = "INSERT OR REPLACE INTO turn VALUES (?,?,?,?,?,?,?,?)"
+_AND_ANOTHER = ",(?,?,?,?,?,?,?,?)"
 
 _WALK_UP = """
 WITH RECURSIVE up(chain, parent, family, length, digests, forms, delivered) AS (
@@ -56,12 +67,21 @@ WITH RECURSIVE up(chain, parent, family, length, digests, forms, delivered) AS (
 
 _WALK_DOWN = """
 WITH RECURSIVE down(chain, length, delivered) AS (
-  SELECT chain, length, delivered FROM turn WHERE parent = ?
-  UNION ALL
+  SELECT chain, length, delivered FROM turn WHERE parent IN ({marks}) AND length <= ?
+  UNION
+  SELECT t.chain, t.length, t.delivered FROM (
+    SELECT digests FROM turn WHERE parent = ? ORDER BY at DESC LIMIT ?
+  ) signpost JOIN turn t ON t.chain = signpost.digests WHERE t.length <= ?
+  UNION
   SELECT t.chain, t.length, t.delivered FROM turn t JOIN down ON t.parent = down.chain
   WHERE t.length > down.length AND t.length <= ?
 ) SELECT ifnull((SELECT t.chain FROM turn t WHERE t.parent = down.chain LIMIT 1), chain)
 FROM down WHERE length = ? AND delivered LIMIT ?
+"""
+
+_BEHIND = """
+SELECT t.chain FROM turn signpost JOIN turn t ON t.chain = signpost.digests
+WHERE signpost.parent = ? ORDER BY signpost.at DESC LIMIT ?
 """
 
 P = ParamSpec("P")
@@ -187,13 +207,17 @@ class SqliteStore:
         """
         return self._ask(self._longest, chains)
 
-    def siblings(self, chain: bytes, length: int) -> Future[list[Line]]:
-        """Read the lines to requests of this length that went on from the turn named `chain`.
+    def siblings(
+        self, chains: Sequence[bytes], length: int, *, first: bytes, newest: bytes
+    ) -> Future[list[Line]]:
+        """Read the lines along which an answer that stands behind `length` items may have come.
 
-        Only requests whose answer arrived count. If a later request went on from one of them, the
-        line ends in that one, because it holds the answer.
+        These are lines to requests of this length that went on from one of the turns `chains` or
+        began with the prefix `first`. Only requests whose answer arrived count. If a later request
+        went on from one of them, the line ends in that one, because it holds the answer. And these
+        are lines to first requests that held an answer behind the prefix `newest`.
         """
-        return self._ask(self._siblings, chain, length)
+        return self._ask(self._siblings, chains[:_IN_QUERY], length, first, newest)
 
     def _ask(
         self, question: Callable[P, list[Line]], *args: P.args, **kw: P.kwargs
@@ -246,10 +270,17 @@ class SqliteStore:
                 best = max(filter(None, (best, found)), default=None)
             return self._lines(connection, [best[1]] if best else [])
 
-    def _siblings(self, chain: bytes, length: int) -> list[Line]:
+    def _siblings(
+        self, chains: Sequence[bytes], length: int, first: bytes, newest: bytes
+    ) -> list[Line]:
+        walk = _WALK_DOWN.format(marks=",".join("?" * len(chains)))
+        begun = sign(Sign.FIRST, first), _BEGUN_ALIKE
         with self._asking() as connection:
-            found = connection.execute(_WALK_DOWN, (chain, length, length, _EXPLAINING))
-            return self._lines(connection, [row[0] for row in found.fetchall()])
+            found = connection.execute(
+                walk, (*chains, length, *begun, length, length, length, _EXPLAINING)
+            ).fetchall()
+            found += connection.execute(_BEHIND, (sign(Sign.NEWEST, newest), _EXPLAINING))
+            return self._lines(connection, list(dict.fromkeys(row[0] for row in found)))
 
     def _lines(self, connection: sqlite3.Connection, ends: Sequence[bytes]) -> list[Line]:
         """The lines that end in these turns. One that cannot be believed is as if it were not."""
@@ -297,16 +328,19 @@ class SqliteStore:
         it has to be saved again or deleted.
         """
         try:
-            row = self._row(record)
+            rows = self._rows(record)
         except (ValueError, OverflowError) as error:
             refused: Future[None] = Future()
             refused.set_exception(StoreError(f"a decision that cannot be written: {error}"))
             return refused
         self._note(record.chain)
-        return self._writer.submit(_INSERT, row)
+        return self._writer.submit(*rows)
 
-    def _row(self, record: Record) -> tuple[object, ...]:
-        return pack(record, int(self.clock()))
+    def _rows(self, record: Record) -> tuple[str, tuple[object, ...]]:
+        """The statement that writes a turn and what leads to it, and its values."""
+        at = int(self.clock())
+        values, more = pack(record, at), signposts(record, at)
+        return _INSERT + _AND_ANOTHER * len(more), (*values, *itertools.chain(*more))
 
     def mark(self, chain: bytes, *, arrived: bool) -> None:
         """Note how a turn's answer ended.
@@ -320,7 +354,7 @@ class SqliteStore:
 
     def save_again(self, record: Record) -> None:
         """Write a turn again, because its decision was taken back."""
-        self._change(record.chain, _Change(lambda _: record), _INSERT, self._row(record))
+        self._change(record.chain, _Change(lambda _: record), *self._rows(record))
 
     def delete(self, chain: bytes) -> None:
         """Delete a turn that no other turn goes on from."""
