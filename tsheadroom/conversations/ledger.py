@@ -149,7 +149,7 @@ class Conversations:
         turn.changes = branch.changes
         if branch.name == turn.name:
             branch.held, branch.held_prefix = turn.held, turn.held_prefix
-        if self._store is None or not (turn.must_store or turn.forms):
+        if self._store is None or not (turn.must_store or turn.forms or branch.stored):
             self._branches.touch(branch)
             return None
         if length in branch.stored and not decided:

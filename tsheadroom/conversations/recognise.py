@@ -70,6 +70,7 @@ def unknown(request: Request) -> Recognised:
         Status.UNKNOWN if newest else Status.NEW,
         undecided=_after(request, newest if request.has_prefix_cache else 0),
         intact=newest,
+        must_store=newest > 0,  # as a gap
     )
 
 

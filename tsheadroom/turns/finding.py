@@ -22,6 +22,7 @@ from tsheadroom.offload import offload
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.asking import Asked
 from tsheadroom.turns.gate import Entry
+from tsheadroom.turns.seldom import Seldom
 from tsheadroom.turns.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,14 @@ class Finding:
 
     `until` is the deadline by the event loop's clock, and `size` what one pass over the call costs,
     in bytes. `under_way` gives the decision about exactly this request that is being made for
-    another call, if any.
+    another call, if any. `unreadable` says when a log line is due about a disk that is out.
     """
 
     def __init__(
         self,
         conversations: Conversations,
         under_way: Callable[[bytes], asyncio.Task[Asked] | None],
+        unreadable: Seldom,
         tally: Tally,
         entry: Entry,
         until: float,
@@ -51,6 +53,7 @@ class Finding:
     ) -> None:
         self._conversations = conversations
         self._under_way = under_way
+        self._unreadable = unreadable
         self._tally = tally
         self._entry = entry
         self._until = until
@@ -135,7 +138,9 @@ class Finding:
             except (StoreError, TimeoutError) as error:
                 disk.unreadable = True
                 self._tally.note(Event.HISTORY_UNREADABLE)
-                log.error("going on with what memory knows err=%s", str(error) or "deadline")
+                why = str(error) or "deadline"
+                if turns := self._unreadable.count(why):
+                    log.error("going on with what memory knows turns=%d err=%s", turns, why)
 
 
 async def from_disk(future: Future[T], until: float) -> T:

@@ -35,6 +35,7 @@ from tsheadroom.turns.gate import Entry, Gate
 from tsheadroom.turns.items import Items
 from tsheadroom.turns.preparing import Prepared, cost_of, prepare
 from tsheadroom.turns.rules import Rules
+from tsheadroom.turns.seldom import Seldom
 from tsheadroom.turns.splice import Spliced, spliced
 from tsheadroom.turns.tally import Tally
 
@@ -61,6 +62,8 @@ class Turns:
         self.gate = Gate(AT_ONCE)
         self.account = Account()
         self.answered = Answered()
+        self.not_durable = Seldom()  # while a disk is out, that is every turn
+        self.unreadable = Seldom()
         self._events_came_here = False
         self._deciding: dict[bytes, asyncio.Task[Asked]] = {}
 
@@ -230,6 +233,7 @@ class OpenTurn:
         return Finding(
             turns.conversations,
             turns.decision_under_way,
+            turns.unreadable,
             self._tally,
             entry,
             self._until,
@@ -307,7 +311,9 @@ class OpenTurn:
             turn.take_back()
             asked.failed = True
             asked.events[Event.DECISION_NOT_DURABLE] = 1
-            log.error("new items left alone: not durable err=%s", str(error) or "deadline")
+            why = str(error) or "deadline"
+            if turns := self._turns.not_durable.count(why):
+                log.error("new items left alone: not durable turns=%d err=%s", turns, why)
         except Exception as error:  # a defect of ours: it must not cost the forms that are known
             turn.fall_back()
             asked.failed = True

@@ -353,18 +353,30 @@ class SqliteStore:
                      (arrived, chain))  # fmt: skip
 
     def save_again(self, record: Record) -> None:
-        """Write a turn again, because its decision was taken back."""
-        self._change(record.chain, _Change(lambda _: record), *self._rows(record))
+        """Write a turn again, before all else, because its decision was taken back.
+
+        Until that is done, a killed daemon leaves the wrong one.
+        """
+        self._change(record.chain, _Change(lambda _: record), *self._rows(record), first=True)
 
     def delete(self, chain: bytes) -> None:
         """Delete a turn that no other turn goes on from."""
         gone = _Change(lambda _: None)
         self._change(chain, gone, "DELETE FROM turn WHERE chain = ?", (chain,))
 
-    def _change(self, chain: bytes, change: _Change, sql: str, values: tuple[object, ...]) -> None:
+    def _change(
+        self,
+        chain: bytes,
+        change: _Change,
+        sql: str,
+        values: tuple[object, ...],
+        *,
+        first: bool = False,
+    ) -> None:
         with self._lock:
             self._changes.setdefault(chain, []).append(change)
-        self._writer.keep(sql, values).add_done_callback(lambda _: self._written(chain, change))
+        write = self._writer.keep(sql, values, first=first)
+        write.add_done_callback(lambda _: self._written(chain, change))
 
     def _written(self, chain: bytes, change: _Change) -> None:
         """Forget a change that is on disk. The writer's thread calls this, so it needs the lock."""

@@ -63,11 +63,15 @@ class Write(Future[None]):
         self.keep = keep
         self._lock = lock
         self.begun = False  # it is being written just now, so it is too late to cancel it
+        self.unwanted = False  # it was to be cancelled, and is left out if that is still possible
 
     def cancel(self) -> bool:
-        """Withdraw it, if it was not begun yet."""
+        """Withdraw it, if it was not begun yet. If it was, it may still be left out."""
         with self._lock:
-            return not self.begun and not self.keep and super().cancel()
+            if self.keep:
+                return False
+            self.unwanted = True
+            return not self.begun and super().cancel()
 
 
 class Writer:
@@ -108,15 +112,18 @@ class Writer:
         """Write something. If the file cannot be written now, that fails at once."""
         return self._queued(Write(sql, values, self._wake, keep=False))
 
-    def keep(self, sql: str, values: tuple[object, ...]) -> Write:
-        """Write something now, or as soon as the file can be written."""
-        return self._queued(Write(sql, values, self._wake, keep=True))
+    def keep(self, sql: str, values: tuple[object, ...], *, first: bool = False) -> Write:
+        """Write something now, or as soon as the file can be written.
 
-    def _queued(self, write: Write) -> Write:
+        With `first`, it comes before all others, but for those that are being written just now.
+        """
+        return self._queued(Write(sql, values, self._wake, keep=True), first=first)
+
+    def _queued(self, write: Write, *, first: bool = False) -> Write:
         with self._wake:
             refused = self._refused(keep=write.keep)
             if refused is None:
-                self._queue.append(write)
+                (self._queue.appendleft if first else self._queue.append)(write)
                 self._kept += write.keep
                 self._wake.notify()
         if refused is not None:
@@ -205,6 +212,9 @@ class Writer:
     def _write(self, batch: Sequence[Write]) -> None:
         connection = self._connection
         assert connection is not None
+        if any(write.unwanted for write in batch):
+            self._put_back(batch)
+            return
         try:
             # A single write commits by itself. Each further statement would have to wait until
             # the event loop's thread lets go of the interpreter.
@@ -212,6 +222,10 @@ class Writer:
                 connection.execute("BEGIN IMMEDIATE")
             for write in batch:
                 connection.execute(write.sql, write.values)
+            if len(batch) > 1 and any(write.unwanted for write in batch):
+                connection.execute("ROLLBACK")
+                self._put_back(batch)
+                return
             if len(batch) > 1:
                 connection.execute("COMMIT")
         except Exception as error:
@@ -255,19 +269,25 @@ class Writer:
         return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 
     def _put_back(self, batch: Sequence[Write]) -> None:
-        """Queue it again, as the first; what nobody keeps fails if there is no hope for now."""
+        """Queue it again, as the first; what nobody keeps fails if there is no hope for now.
+
+        What nobody wants any more is left out.
+        """
         with self._wake:
-            for write in reversed(batch):
+            unwanted = [write for write in batch if write.unwanted]
+            again = [write for write in batch if not write.unwanted]
+            for write in again:
                 write.begun = False
-                self._queue.appendleft(write)
-            self._kept += sum(write.keep for write in batch)
+            self._queue.extendleft(reversed(again))
+            self._kept += sum(write.keep for write in again)
             self._taken = 0
-            if not self._down:
-                return
-            failed = [write for write in self._queue if not write.keep]
-            self._queue = deque(write for write in self._queue if write.keep)
-            for write in failed:
-                write.begun = True
+            failed: list[Write] = []
+            if self._down:
+                failed = [write for write in self._queue if not write.keep]
+                self._queue = deque(write for write in self._queue if write.keep)
+                for write in failed:
+                    write.begun = True
+        self._fail(unwanted, "it was withdrawn")
         self._fail([write for write in failed if not write.cancelled()], self._file.trouble)
 
     def _fail(self, batch: Sequence[Write], why: object) -> None:
