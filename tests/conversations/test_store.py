@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tsheadroom.conversations.store import sweep as sweep_module
 from tsheadroom.conversations.store.file import FILE_NAME
 from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
+from tsheadroom.conversations.store.writer import Write
 
 FORM = Form(b"t" * 16, (Edit(("content",), 0, 9, b'"x"'),), (), 7)
 
@@ -218,3 +220,131 @@ def test_what_went_on_meanwhile_is_not_swept(tmp_path: Path) -> None:
     store.forget(family, last, turns).result(60)
     assert found(store, 1)
     store.close()
+
+
+class HeldWriter:
+    """Holds the writer's thread at one point of a transaction, until `let_go`."""
+
+    def __init__(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, *, at: str) -> None:
+        self._store, self._at = store, at
+        self._reached, self._go = threading.Event(), threading.Event()
+        self.batches: list[list[tuple[object, ...]]] = []  # the values of what was written
+        self._write = store._writer._write
+        monkeypatch.setattr(store._writer, "_write", self._held)
+
+    def _held(self, batch: Sequence[Write]) -> None:
+        if self._at == "begun":
+            self._wait()
+        self._write(batch)
+        self.batches.append([write.values for write in batch if not write.unwanted])
+        if self._at == "committed":
+            self._wait()
+
+    def _wait(self) -> None:
+        self._reached.set()
+        assert self._go.wait(60)
+
+    def reached(self) -> None:
+        assert self._reached.wait(60)
+
+    def let_go(self) -> None:
+        self._go.set()
+
+
+def after_a_kill(folder: Path, other: Path, number: int) -> Record | None:
+    """What a daemon finds that starts with the files as they are now."""
+    shutil.copytree(folder, other)
+    again = SqliteStore(other)
+    try:
+        return found(again, number)
+    finally:
+        again.close()
+
+
+def test_a_write_that_has_begun_is_left_out_if_it_is_not_wanted_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = looked_through(SqliteStore(tmp_path / "a"))
+    held = HeldWriter(store, monkeypatch, at="begun")
+    saved = store.save(record(1))
+    held.reached()
+    assert not saved.cancel()  # too late to say for certain
+    store.save_again(record(1, forms=False))
+    assert after_a_kill(tmp_path / "a", tmp_path / "b", 1) is None
+    held.let_go()
+    with pytest.raises(StoreError, match="withdrawn"):
+        saved.result(60)
+    store.save(record(2)).result(60)
+    assert after_a_kill(tmp_path / "a", tmp_path / "c", 1) == record(1, forms=False)
+    assert not any(values[5] for batch in held.batches[:-1] for values in batch)
+    store.close()
+
+
+def test_others_of_the_same_transaction_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = looked_through(SqliteStore(tmp_path))
+    held = HeldWriter(store, monkeypatch, at="begun")
+    store.save(record(0))
+    held.reached()
+    saved = [store.save(record(number)) for number in range(1, 4)]  # these wait together
+    write = store._writer._write
+
+    def withdrawn(batch: Sequence[Write]) -> None:
+        if len(batch) == 3:
+            assert not saved[1].cancel()
+        write(batch)
+
+    monkeypatch.setattr(store._writer, "_write", withdrawn)
+    held.let_go()
+    for number in (1, 3):
+        saved[number - 1].result(60)
+    assert isinstance(saved[1].exception(60), StoreError)
+    assert [found(store, number) is not None for number in range(4)] == [True, True, False, True]
+    store.close()
+
+
+def test_what_takes_a_decision_back_is_written_before_all_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = looked_through(SqliteStore(tmp_path))
+    held = HeldWriter(store, monkeypatch, at="committed")
+    saved = store.save(record(1))
+    held.reached()
+    waiting = [store.save(record(number)) for number in range(2, 700)]
+    assert not saved.cancel()
+    store.save_again(record(1, forms=False))
+    held.let_go()
+    waiting[-1].result(60)
+    assert [values[0] for values in held.batches[1]][0] == name(1)
+    one = found(store, 1)
+    assert one
+    assert one.forms == {}
+    store.close()
+
+
+def test_a_turn_is_found_by_where_it_starts(store: SqliteStore) -> None:
+    first, newest, other = (b"%16d" % number for number in range(3))
+    begun = Record(name(1), None, name(1), 5, name(1) * 5, {4: FORM}, starts=(first, newest))
+    store.save(begun)
+    more = Record(name(2), name(1), name(1), 7, name(2) * 2, {})
+    store.save(more).result(60)
+
+    def lines(length: int, first: bytes, newest: bytes) -> list[list[int]]:
+        lines = store.siblings([], length, first=first, newest=newest).result(60)
+        return [[one.length for one in line] for line in lines]
+
+    assert lines(7, first, other) == [[5, 7]]  # a request of this length
+    assert lines(5, first, other) == [[5, 7]]  # it goes on in the one that holds its answer
+    assert lines(6, first, other) == []
+    assert lines(3, other, newest) == [[5]]  # a request that holds an answer behind this prefix
+    assert lines(7, newest, first) == []
+    assert store.longest([first, newest]).result(60) == []  # a signpost is no turn
+
+
+def test_signposts_go_with_their_conversation(store: SqliteStore) -> None:
+    starts = b"f" * 16, b"n" * 16
+    store.save(Record(name(1), None, name(1), 5, name(1) * 5, {}, starts=starts)).result(60)
+    sweep(store, max_age=-10)
+    with store._asking() as connection:
+        assert connection.execute("SELECT count(*) FROM turn").fetchone() == (0,)
