@@ -18,6 +18,8 @@ import pytest
 from tests.answered import answered
 from tests.aperture.test_call import ODD_ITEMS
 from tests.conversation import Body, call, dumps
+from tsheadroom.aperture import utf8
+from tsheadroom.aperture.answer import ALLOW
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import Line
 from tsheadroom.conversations.store.sqlite import SqliteStore
@@ -308,7 +310,27 @@ async def test_an_item_that_cannot_be_read_costs_no_known_form(odd: bytes) -> No
     assert known.endswith(b"]}]}}")
     answer, _ = await answered(desk.turns, known.removesuffix(b"]}}") + b"," + odd + b"]}}")
     assert answer.count(b'"content":"short"') == 1
-    assert odd in answer
+    answer.decode("utf-8")  # a strict reader takes it
+    assert (utf8.mended(odd) or b"none") in answer
+
+
+async def test_nothing_new_is_decided_in_a_call_that_is_not_utf_8() -> None:
+    desk = Desk(shorten)
+    spoilt = conversation(1).replace(b'"go"', b'"g\xf6"')
+    answer, figures = await answered(desk.turns, spoilt)
+    assert answer == ALLOW
+    assert figures.events[Event.NOT_UTF8] == 1
+    assert not desk.workers.jobs
+
+
+async def test_a_call_that_is_hardly_utf_8_gets_no_long_answer() -> None:
+    desk = Desk(shorten)
+    assert await desk(1) == ["short"]
+    more = b'{"role":"user","content":"%b"}' % (b"\xff" * (utf8.MAX_MENDED + 1))
+    answer, _ = await answered(
+        desk.turns, conversation(1).removesuffix(b"]}}") + b"," + more + b"]}}"
+    )
+    assert answer == ALLOW
 
 
 async def test_a_waiting_worker_keeps_nobody_out() -> None:

@@ -10,6 +10,7 @@ import msgspec
 from tsheadroom.aperture import digests, slices
 from tsheadroom.aperture.metadata import Metadata, read_metadata
 from tsheadroom.aperture.post_response import PostResponse, told_from_call
+from tsheadroom.aperture.utf8 import is_utf8
 from tsheadroom.aperture.walk import Walk
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers import binding
@@ -57,6 +58,7 @@ class HookCall:
     items: list[slices.Span]
     by_model: list[bool]  # True for each item that the model made
     is_cut: bool = False  # True if there are more items than MAX_ITEMS, and only these are here
+    is_utf8: bool = True  # False if a byte anywhere in the call is not
 
     @property
     def model(self) -> str:
@@ -157,6 +159,7 @@ def read(data: bytes) -> HookCall | Envelope | PostResponse:
         items=items[:MAX_ITEMS],
         by_model=_made_by_model(shape, data, items[:MAX_ITEMS]),
         is_cut=len(items) > MAX_ITEMS,
+        is_utf8=is_utf8(data),
     )
 
 

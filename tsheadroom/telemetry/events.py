@@ -32,6 +32,7 @@ class Event(StrEnum):
     HISTORY_ELSEWHERE = "history_elsewhere"
     HOLDOUT = "holdout"
     TOO_LARGE = "too_large"  # the conversation has more items or bytes than are worked on
+    NOT_UTF8 = "not_utf8"  # a byte of the call is not UTF-8, so it is no JSON
     # The request lets the provider delete tool outputs, so no new text points at an earlier one.
     PROVIDER_MAY_DELETE = "provider_may_delete"
 

@@ -104,6 +104,8 @@ def _left_alone(
         return Event.HISTORY_ELSEWHERE
     if call.is_cut or _is_huge(call):
         return Event.TOO_LARGE
+    if not call.is_utf8:
+        return Event.NOT_UTF8
     return Event.HOLDOUT if in_holdout(request, settings.holdout) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from tsheadroom.aperture import answer
+from tsheadroom.aperture import answer, utf8
 from tsheadroom.aperture.call import Digests, HookCall
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.forms import Refused
@@ -50,8 +50,14 @@ def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> S
     saved = sum(form.tokens_saved for form in turn.forms.values())
     if observe:
         return Spliced(tokens_saved=saved, not_spliced=not_spliced)
+    body: bytes | None = answer.modify(call, changes)
+    if body is not None and not call.is_utf8:
+        body = utf8.mended(body)
+    if body is None:
+        log.warning("no form spliced: the body is hardly UTF-8 at all")
+        return Spliced(not_spliced=len(turn.forms))
     return Spliced(
-        body=answer.modify(call, changes),
+        body=body,
         modified=True,
         grown_by=answer.grown_by(changes),
         tokens_saved=saved,
