@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import platform
 from pathlib import Path
 
@@ -62,3 +63,37 @@ def test_without_a_limit_it_is_the_machines_memory(tmp_path: Path) -> None:
     whole = memory.memory_limit(tmp_path)
     assert whole > 1 << 28
     assert machine(tmp_path, "0::/\nnonsense\n", memory_max="max") == whole
+
+
+async def test_a_full_collection_comes_when_little_is_alive_and_at_last_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collected: list[int] = []
+    ticks = [0]
+    alive = [memory._ALIVE - 1]
+    monkeypatch.setattr(memory, "COLLECT_EVERY_S", 0.0)
+    monkeypatch.setattr(gc, "get_objects", lambda generation: range(alive[0]))
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(ticks[0]))
+
+    async def tick(_: float) -> None:
+        ticks[0] += 1
+        alive[0] = memory._ALIVE - 1 if ticks[0] < 3 else memory._ALIVE
+        if ticks[0] > 3 + 2 * memory._PATIENCE:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", tick)
+    with pytest.raises(asyncio.CancelledError):
+        await memory.collect_for_ever()
+    assert collected == [1, 2, 2 + memory._PATIENCE, 2 + 2 * memory._PATIENCE]
+
+
+def test_what_is_settled_is_not_looked_at_again() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        memory.settle()
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects(generation=2)) < 1000
+        assert gc.get_threshold()[:2] == thresholds[:2]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

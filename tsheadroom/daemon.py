@@ -20,7 +20,7 @@ from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.store.sweep import SWEEP_EVERY_S
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.memory import trim_for_ever
+from tsheadroom.memory import collect_for_ever, settle, trim_for_ever
 from tsheadroom.settings import Settings, SettingsStore
 from tsheadroom.tailnet.node import Node, NodeOptions
 from tsheadroom.tailnet.statedir import SOCKET_NAME, StateDirectory
@@ -143,11 +143,13 @@ class Daemon:
             parts.push_async_callback(self.turns.close)
             self._spawn(self._sweep())
             self._spawn(trim_for_ever())
+            self._spawn(collect_for_ever())
             runner = make_runner(self.app())
             await runner.setup()
             tell_of_lost_connections(runner, self._hook.connection_lost)
             parts.push_async_callback(runner.cleanup)
             await self._serve_socket(runner)
+            settle()
             stop_accepting = await self._listen(runner, listener)
             await self._stopping.wait()
             log.info("stopping; waiting for open requests drain=%gs", self._options.drain)

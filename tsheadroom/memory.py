@@ -1,15 +1,44 @@
-"""How much memory there is, and giving it back after a burst of large bodies."""
+"""How much memory there is, giving it back after bursts, and when Python looks for garbage.
+
+A full collection looks at every object that may be part of a cycle, and nothing else runs until it
+is through: 30 ms for what the imports alone leave behind, and as much again for a body of some
+thousand tool outputs, in the middle of which Python likes to begin one. So what is there at the
+start is left out for good, and full collections come when few objects are alive.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TRIM_EVERY_S = 60.0  # a burst is over by then, and the trim itself takes milliseconds
+COLLECT_EVERY_S = 10.0
+_ALIVE = 20_000  # objects: a collection that may wait does, if it had to look at more
+_PATIENCE = 6  # and so often at most
+_NEVER = 1 << 30  # more young collections than there will be
+
+
+def settle() -> None:
+    """Keep collections short from now on. What is alive now is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], _NEVER)
+
+
+async def collect_for_ever() -> None:
+    """Do the full collections that `settle` takes from Python."""
+    waited = 0
+    while True:
+        await asyncio.sleep(COLLECT_EVERY_S)
+        waited += 1
+        if waited >= _PATIENCE or len(gc.get_objects(generation=2)) < _ALIVE:
+            gc.collect()
+            waited = 0
 
 
 async def trim_for_ever() -> None:

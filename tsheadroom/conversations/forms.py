@@ -22,7 +22,9 @@ class Refused(TsheadroomError):
     """A form may not be used. The item then goes out as the client sent it."""
 
 
-class Target(msgspec.Struct, frozen=True, array_like=True):
+# A ledger holds very many of the next three, and no cycle goes through one: gc=False keeps them out
+# of what Python's collector looks at.
+class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The item that a pointer points at, with what a splice needs to check that it still does."""
 
     item: int
@@ -30,7 +32,7 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     token: bytes  # of the form in which the target was forwarded, b"" for none
 
 
-class Edit(msgspec.Struct, frozen=True, array_like=True):
+class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One text of an item and what was forwarded in its place."""
 
     slot: Slot
@@ -39,7 +41,7 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     new: bytes  # the JSON string that replaces it, quotes included
 
 
-class Form(msgspec.Struct, frozen=True, array_like=True):
+class Form(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How one item is forwarded. It stays the same for as long as the conversation lives."""
 
     token: bytes  # the form's name, 16 bytes; workers give it the same name
