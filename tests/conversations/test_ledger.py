@@ -121,6 +121,24 @@ def test_an_undelivered_answer_that_arrives_the_second_time_is_none(ledger: Conv
     assert (turn.status, set(turn.forms)) == (Status.CONTINUED, {0, 2, 4})
 
 
+@pytest.mark.parametrize("missing_first", [True, False])
+@pytest.mark.parametrize("end", ["lost", "withdrawn"])
+def test_equal_conversations_are_told_apart_by_their_sessions(
+    ledger: Conversations, missing_first: bool, end: str
+) -> None:
+    ask(ledger, "a")
+    for missing in (missing_first, not missing_first):
+        session = b"missing" if missing else b"taking"
+        turn = ask(ledger, "a B c", arrives=not missing or end == "withdrawn", session=session)
+        if missing and end == "withdrawn":
+            turn.not_taken()
+    taking = ask(ledger, "a B c D e", session=b"taking")
+    missing_one = ask(ledger, "a B c D f", session=b"missing")
+    assert (taking.status, set(taking.forms)) == (Status.CONTINUED, {0, 2, 4})
+    assert (missing_one.status, set(missing_one.forms)) == (Status.GAP, {4})
+    assert ask(ledger, "a B c D g", session=b"resumed").status is Status.CONTINUED
+
+
 def test_a_rewrite_that_nobody_got_leaves_the_old_view(ledger: Conversations) -> None:
     ask(ledger, "a")
     ask(ledger, "a B c")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tsheadroom.aperture.digests import DIGEST_BYTES
 from tsheadroom.conversations.branches import Branch, Branches
+from tsheadroom.conversations.fates import Fates
 from tsheadroom.conversations.forms import Form
 from tsheadroom.conversations.prefixes import Prefixes, Request, name_of
 from tsheadroom.conversations.recognise import (
@@ -75,6 +76,7 @@ class Conversations:
         self._directory = directory
         self._clock = clock
         self._branches = Branches(memory)
+        self._fates = Fates()
         self._store: SqliteStore | None = None
         self._quarantined: OrderedDict[bytes, None] = OrderedDict()
         self.stats = Stats()
@@ -119,7 +121,7 @@ class Conversations:
             if asked := list(longer):
                 return self._store.longest(asked)
             disk.line = []  # or the answer to the next question would be taken for this one's
-        found = recognise(request, branch, shared)
+        found = self._recognise(request, prefixes, branch, shared)
         if found is None or found.status is Status.UNKNOWN:
             older = self._made_elsewhere(request, prefixes, branch, shared, disk)
             if isinstance(older, Future):
@@ -130,6 +132,18 @@ class Conversations:
             found = older or found
             assert found is not None
         return self._turn(request, prefixes, found, disk)
+
+    def _recognise(
+        self, request: Request, prefixes: Prefixes, branch: Branch | None, shared: int
+    ) -> Recognised | None:
+        """Apply the table's first rows, and what is known of the request's own session."""
+        newest = request.newest_answer
+        fate = self._fates.of(prefixes.of(newest), request.session) if newest else None
+        found = recognise(request, branch, shared, arrived=fate is not None and fate.arrived)
+        if fate is None or branch is None or (found and found.status is not Status.CONTINUED):
+            return found
+        missed = not fate.arrived and (shared <= newest or not fate.ever)
+        return gap(request, branch) if missed else found
 
     def keep(self, turn: Turn, decided: Mapping[int, Form]) -> Future[None] | None:
         """Keep a turn's decisions. Returns a future if they are written to disk."""
@@ -143,6 +157,7 @@ class Conversations:
             branch.stored, branch.generation = array("I"), self._store.generation
         if turn.delivery.arrived is False:
             branch.lost.add(length)
+            self._fates.note(turn.prefix, turn.request.session, arrived=False)
         elif turn.status is not Status.REPEATED:
             # If it is the same request again, an answer to it may have arrived before.
             branch.under_way[length] = turn.delivery
@@ -172,9 +187,14 @@ class Conversations:
         else:
             self._store.save_again(_record_of(turn, branch, length))
 
-    def keep_end(self, turn: Turn, branch: Branch, *, arrived: bool) -> None:
-        """Keep how a kept turn's answer ended."""
+    def keep_end(
+        self, turn: Turn, branch: Branch, *, arrived: bool, withdrawn: bool = False
+    ) -> None:
+        """Keep how a kept turn's answer ended. With `withdrawn`, it was noted otherwise before."""
         length = len(turn.request)
+        if withdrawn:
+            self._fates.withdraw(turn.prefix, turn.request.session)
+        self._fates.note(turn.prefix, turn.request.session, arrived=arrived)
         if turn.origin and not arrived and branch.changes == turn.changes:
             self._forget(turn, branch)
             return

@@ -21,6 +21,7 @@ class Request:
     scope: bytes
     digests: Sequence[bytes]
     by_model: Sequence[bool]
+    session: bytes = b""  # the client's name of its session, if it is known; a hint, and no more
     has_prefix_cache: bool = True  # False if nothing at the provider depends on old items
     # Is there a signature at or after this item that binds what stands before it?
     binds_after: Callable[[int], bool] = lambda _: True

@@ -48,17 +48,20 @@ class Recognised:
     beside: Branch | None = None  # a gap: the branch that the newest answer was not made from
 
 
-def recognise(request: Request, branch: Branch | None, shared: int) -> Recognised | None:
+def recognise(
+    request: Request, branch: Branch | None, shared: int, *, arrived: bool = False
+) -> Recognised | None:
     """Apply the first three rows; None if the newest answer was not made from this branch.
 
-    Then it was made from a sibling (`edited`), or the request is a `gap`.
+    Then it was made from a sibling (`edited`), or the request is a `gap`. With `arrived` it is
+    known of this very session that the request before arrived.
     """
     newest = request.newest_answer
     if branch is None or not shared:
         return unknown(request)
     if branch.request_within(len(request)) == len(request) <= shared:
         return repeated(request, branch)
-    if not newest or made_from_our_view(branch, shared, newest):
+    if not newest or made_from_our_view(branch, shared, newest, arrived=arrived):
         return continued(request, branch, shared)
     return None
 
@@ -133,12 +136,14 @@ def gap(request: Request, branch: Branch) -> Recognised:
     )
 
 
-def made_from_our_view(branch: Branch, shared: int, newest: int) -> bool:
+def made_from_our_view(branch: Branch, shared: int, newest: int, *, arrived: bool = False) -> bool:
     """True if the model's last answer was made from what was forwarded along this branch.
 
     A branch that holds the answer itself has been forwarded with the answer in it. Then the answer
     was made from this view, even if a repetition of its request was lost later.
     """
+    if shared == newest and arrived and branch.request_within(newest) == newest:
+        return True
     return shared > newest or (shared == newest and branch.answered(newest))
 
 

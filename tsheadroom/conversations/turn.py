@@ -38,8 +38,13 @@ class Keeper(Protocol):
     def keep_without(self, turn: Turn) -> None:
         """Withdraw a kept turn's record, or write it again: its decision was taken back."""
 
-    def keep_end(self, turn: Turn, branch: Branch, *, arrived: bool) -> None:
-        """Note in memory and on disk how a kept turn's answer ended."""
+    def keep_end(
+        self, turn: Turn, branch: Branch, *, arrived: bool, withdrawn: bool = False
+    ) -> None:
+        """Note in memory and on disk how a kept turn's answer ended.
+
+        With `withdrawn`, it was noted before that it arrived, and that was wrong.
+        """
 
 
 class Turn:
@@ -157,9 +162,9 @@ class Turn:
         """
         branch = self.kept_in
         if self.delivery.arrived and branch is not None and branch.changes == self.changes:
-            self._end(arrived=False)
+            self._end(arrived=False, withdrawn=True)
 
-    def _end(self, *, arrived: bool) -> None:
+    def _end(self, *, arrived: bool, withdrawn: bool = False) -> None:
         self.delivery.arrived = arrived
         if self.kept_in is not None:
-            self._keeper.keep_end(self, self.kept_in, arrived=arrived)
+            self._keeper.keep_end(self, self.kept_in, arrived=arrived, withdrawn=withdrawn)

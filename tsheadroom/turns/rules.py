@@ -127,6 +127,7 @@ def _request_of(call: HookCall, digests: Digests, settings: Settings, known: Kno
         scope=_scope(call.shape.key, call.metadata.login_name or "", settings.mode),
         digests=digests.names,
         by_model=call.by_model,
+        session=(call.metadata.session_id or "").encode("utf-8", "surrogatepass"),
         has_prefix_cache=caching.has_prefix_cache(
             call.data, *call.body, anthropic=known.by_anthropic
         ),

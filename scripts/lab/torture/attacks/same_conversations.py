@@ -1,7 +1,8 @@
 """Of two equal conversations of one login, the one that missed no answer keeps its forms.
 
-Their session ids differ. The other one's turn was not taken, so that its provider has the original:
-it goes on with that.
+Their session ids differ. The other one did not read its answer to the end, so that its provider has
+the original: it goes on with that. (Of a caller that leaves before its request was read, nothing is
+known.)
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _pair(bench: Bench, target: Target, number: int, *, hangs_up_first: bool) ->
     for hangs_up in (hangs_up_first, not hangs_up_first):
         if hangs_up:
             line.close()
-            line.hang_up(wire.request(missing.call(), headers={"Connection": "close"}))
+            line.hang_up(wire.request(missing.call()), after=40)
             missing.missed()
         else:
             taking.turn(line)
