@@ -32,6 +32,11 @@ def is_large(size: int) -> bool:
     return size >= LARGE_BYTES
 
 
+def is_huge(size: int) -> bool:
+    """True if work on so many bytes may take seconds. It is done one at a time."""
+    return size >= HUGE_BYTES
+
+
 async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the result of `work`, done here if `size` is small, and in a thread if it is large.
 
@@ -40,7 +45,7 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kw
     """
     if not is_large(size):
         return work(*args, **kwargs)
-    threads = _HUGE if size >= HUGE_BYTES else _LARGE
+    threads = _HUGE if is_huge(size) else _LARGE
     return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
 
 

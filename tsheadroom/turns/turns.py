@@ -24,7 +24,7 @@ from tsheadroom.conversations.turn import Turn
 from tsheadroom.economy.account import Account
 from tsheadroom.economy.billing import HOLDOUT, TREATED
 from tsheadroom.errors import place_of
-from tsheadroom.offload import is_large, offload
+from tsheadroom.offload import is_huge, is_large, offload
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
@@ -221,6 +221,8 @@ class OpenTurn:
         if not entry.inside:
             self._overloaded = True
             self._tally.note(Event.OVERLOADED)
+        if is_huge(len(self._body)):
+            entry.leave()  # a few that wait for their thread would keep all others out
         return entry
 
     def _allow_event(self, event: PostResponse) -> bytes:

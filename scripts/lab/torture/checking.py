@@ -168,7 +168,7 @@ class Provider:
 
     def unsure(self, request: Request, excuse: Excuse) -> None:
         """As `missed`, where the daemon may rightly believe that the answer was taken."""
-        then = self._view
+        then = self._view if self._believed is None else self._believed
         self.missed(request, excuse)
         self._believed = then
 

@@ -29,6 +29,7 @@ PAGE = 4096  # bytes of a page of SQLite's
 NETEM = "the network delays, loses and reorders"
 _BAD = ("netem", "delay", "20ms", "15ms", "loss", "3%", "reorder", "10%")
 _DAY = 86_400
+_WRITABLE_AGAIN = 3.0  # seconds in which the daemon finds that it can write again
 _SPARE = 3  # descriptors that are left when they are gone
 
 
@@ -129,9 +130,23 @@ def _locked(scene: Scene) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _unwritable(scene: Scene) -> Iterator[None]:
+    """What is decided meanwhile may be lost with the daemon's memory."""
+    scene.situation.unwritable = True
+    yield
+    ended = time.monotonic() + _WRITABLE_AGAIN
+    while scene.target.running and time.monotonic() < ended:
+        with contextlib.suppress(OSError):
+            if scene.target.metrics().get("tsheadroom_store_ok"):
+                break
+        time.sleep(0.1)
+    scene.situation.unwritable = False
+
+
 @_named(FAULTS, "the store is locked")
 def _store_locked(scene: Scene) -> Iterator[None]:
-    with _locked(scene):
+    with _unwritable(scene), _locked(scene):
         yield
 
 
@@ -145,10 +160,11 @@ def _store_slow(scene: Scene) -> Iterator[None]:
                 ended.wait(0.15)
 
     thread = threading.Thread(target=hold, daemon=True)
-    thread.start()
-    yield
-    ended.set()
-    thread.join()
+    with _unwritable(scene):
+        thread.start()
+        yield
+        ended.set()
+        thread.join()
 
 
 @_named(FAULTS, "the store is spoilt")
@@ -180,7 +196,8 @@ def _delete(scene: Scene) -> None:
 def _disk_full(scene: Scene) -> Iterator[None]:
     pid = scene.target.pid
     largest = max((path.stat().st_size for path in scene.target.state.glob("*")), default=0)
-    with _limited(pid, resource.RLIMIT_FSIZE, max(largest, len(scene.target.log))):
+    limit = max(largest, len(scene.target.log))
+    with _unwritable(scene), _limited(pid, resource.RLIMIT_FSIZE, limit):
         yield
 
 
@@ -188,7 +205,7 @@ def _disk_full(scene: Scene) -> Iterator[None]:
 def _descriptors_gone(scene: Scene) -> Iterator[None]:
     few = scene.target.footprint().descriptors + _SPARE
     scene.situation.starved = True
-    with _limited(scene.target.pid, resource.RLIMIT_NOFILE, few):
+    with _unwritable(scene), _limited(scene.target.pid, resource.RLIMIT_NOFILE, few):
         for pid in scene.target.workers():
             _signal(pid, signal.SIGKILL)
         yield

@@ -33,6 +33,7 @@ class Situation:
     starved: bool = False  # it cannot take connections
     kills: int = 0  # how often it was killed or ended so far
     losses: int = 0  # how often it has lost what it knew
+    unwritable: bool = False  # it may not be able to write to the disk
     unreadable: bool = False  # it may find no time to read what is on disk
     hang_ups: bool = False  # callers do not wait for their answers
     relayed: bool = False  # a caller's end is not heard at once, since another program is between
@@ -65,6 +66,7 @@ class Session:
         self._turn = 0
         self._losses = self._situation.losses
         self._kills = self._situation.kills  # when the daemon has last answered
+        self._unwritten = False  # its last answer may be in its memory alone
 
     def turn(self) -> None:
         """Send the next request, as the agent would, and check the answer."""
@@ -72,7 +74,8 @@ class Session:
             self.end()
             self._begin()
         request = self._conversation.request(self._turn)
-        if self._situation.losses > self._losses:
+        killed = self._unwritten and self._situation.kills > self._kills
+        if killed or self._situation.losses > self._losses:
             self._losses = self._situation.losses
             self._provider.forget()
         if self._situation.hang_ups and self._random.random() < _HUNG_UP:
@@ -92,7 +95,7 @@ class Session:
         If it is sent again and there is no answer this time, the provider has it in both ways.
         """
         kills = self._situation.kills
-        unreadable = self._situation.unreadable
+        unreadable, unwritable = self._situation.unreadable, self._situation.unwritable
         raw = wire.request(request.call, headers={"Accept-Encoding": "gzip"})
         try:
             reply = self._line.exchange(raw)
@@ -111,6 +114,7 @@ class Session:
         # After a restart a conversation is on disk alone until it is first asked for again.
         cold = self._kills != kills and (unreadable or self._situation.unreadable)
         self._kills = kills
+        self._unwritten = unwritable or self._situation.unwritable
         findings = self._provider.answered(request, reply.body, unreadable=cold)
         self._note(findings, request, reply.body)
         return True

@@ -154,6 +154,7 @@ LIES: Sequence[Callable[[Form], Form]] = (
 
 
 def _invented(items: Sequence[dict[str, Any]]) -> Form:
-    """A form of an item that needs none."""
-    edit = {"slot": ["content"], "text": json.dumps(len(items)), "pointers": [], "transforms": []}
+    """A form of a text that is not there."""
+    slot = ["where no text is"]
+    edit = {"slot": slot, "text": json.dumps(len(items)), "pointers": [], "transforms": []}
     return {"item": len(items) - 1, "edits": [{**edit, "lossy": False}], "tokens_saved": 1}
