@@ -53,7 +53,7 @@ class Excuse(StrEnum):
     DOWN = "the daemon was down"
     NOT_TAKEN = "the caller did not take the answer"
     UNHEARD = "an answer on its way when its reader or the daemon ended counts as taken"
-    FORGOTTEN = "the state directory was lost, and then the memory"
+    FORGOTTEN = "what was not on disk was lost with the memory"
     UNREADABLE = "what was on disk alone could not be read by the deadline"
     REWRITTEN = "a view was rewritten, as the settings allow"
 
