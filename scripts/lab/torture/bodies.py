@@ -15,6 +15,9 @@ Path = tuple[str | int, ...]
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[\[\]{},:]', re.DOTALL)
 
+_HALF = re.compile(rb"(\xed[\xa0-\xbf][\x80-\xbf])")
+_ESCAPED = re.compile("[\udc80-\udcff]")
+
 
 class Differs(Exception):
     """The texts differ elsewhere than in the values of strings."""
@@ -41,18 +44,41 @@ def edits(original: bytes, forwarded: bytes) -> list[Edit]:
         number: Edit(path, text(before[number]), text(after[number]))
         for number, path in places(original, changed)
     }
-    if found.keys() != changed:
+    names = changed - found.keys()
+    if any(_is_utf8(before[n]) or text(before[n]) != text(after[n]) for n in names):
         raise Differs("the name of a member differs")
-    return list(found.values())
+    # What is not UTF-8 may go out as the UTF-8 that every reader takes it for.
+    return [e for n, e in found.items() if e.old != e.new or _is_utf8(before[n])]
+
+
+def _is_utf8(string: bytes) -> bool:
+    try:
+        string.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def text(string: bytes) -> str:
-    """A JSON string as text. Raises Differs if it is none."""
+    """A JSON string as a lenient reader has it. Raises Differs if it is none."""
     try:
-        value: str = json.loads(string.decode("utf-8", "surrogatepass"), strict=False)
+        value: str = json.loads(_lenient(string), strict=False)
     except ValueError as error:
         raise Differs(f"not a JSON string: {error}") from None
     return value
+
+
+def _lenient(string: bytes) -> str:
+    """Halves of surrogate pairs as they are, and U+FFFD for each other byte that is not UTF-8."""
+    try:
+        return string.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return "".join(
+            piece.decode("utf-8", "surrogatepass")
+            if number % 2
+            else _ESCAPED.sub("\N{REPLACEMENT CHARACTER}", piece.decode("utf-8", "surrogateescape"))
+            for number, piece in enumerate(_HALF.split(string))
+        )
 
 
 def places(raw: bytes, wanted: Container[int]) -> Iterator[tuple[int, Path]]:

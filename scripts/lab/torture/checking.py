@@ -88,7 +88,7 @@ class Checker:
 
     def forwarded(self, request: Request, body: bytes, own: bytes) -> Forwarded:
         """Check one answer's body. `own` is the mark of the conversation."""
-        marks = set(MARK.findall(body)) - {own}
+        marks = set(MARK.findall(body)) - {own} - set(MARK.findall(request.call))
         leaked = [Finding(Break.LEAKED, repr(sorted(marks)))] if marks else []
         if body == ALLOW:
             return Forwarded(request.items, (), leaked)

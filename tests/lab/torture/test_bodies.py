@@ -83,3 +83,12 @@ def test_a_member_is_found_as_it_is_spelled(value: dict[str, Any], name: str) ->
 
 def test_of_two_members_with_one_name_the_last_counts() -> None:
     assert member(b'{"a": 1, "b": {"a": 2}, "a": [3] }', b"a") == b"[3]"
+
+
+def test_what_is_not_utf8_may_go_out_as_every_reader_takes_it() -> None:
+    before = b'{"a":"caf\xe9","b":"x\xed\xa0\xbd","c":"y"}'
+    assert (
+        edits(before, '{"a":"caf\N{REPLACEMENT CHARACTER}","b":"x\\ud83d","c":"y"}'.encode()) == []
+    )
+    [edit] = edits(before, b'{"a":"cafe","b":"x\xed\xa0\xbd","c":"y"}')
+    assert edit.path == ("a",)
