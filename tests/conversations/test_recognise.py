@@ -185,15 +185,15 @@ def test_what_moved_to_another_place_is_not_the_same_item() -> None:
 def test_what_explains_an_answer_by_edits(words: str, expected: bool) -> None:
     known = branch("a B c D e F g", [1, 3, 5, 7])
     now = request(words)
-    assert explains(known, now, Prefixes(now), 1) is expected
+    assert explains(known, now, Prefixes(now)) is expected
 
 
 def test_a_branch_whose_answer_was_lost_explains_nothing() -> None:
     known = branch("a B c D e", [1, 3, 5])
     now = request("a B edited D e F g")
-    assert explains(known, now, Prefixes(now), 2)
+    assert explains(known, now, Prefixes(now))
     known.lost.add(5)
-    assert not explains(known, now, Prefixes(now), 2)
+    assert not explains(known, now, Prefixes(now))
 
 
 @pytest.mark.parametrize("forms", [[], [0]])

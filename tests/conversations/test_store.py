@@ -316,7 +316,7 @@ def test_what_takes_a_decision_back_is_written_before_all_that_waits(
     store.save_again(record(1, forms=False))
     held.let_go()
     waiting[-1].result(60)
-    assert next(values[0] for values in held.batches[1]) == name(1)
+    assert held.batches[1][0][0] == name(1)
     one = found(store, 1)
     assert one
     assert one.forms == {}

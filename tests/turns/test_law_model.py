@@ -362,6 +362,8 @@ def test_what_an_answer_was_made_from_stays(child: InProcess, seed: int) -> None
         pytest.param(2717, id="begun in the middle without forms, and then eviction"),
         pytest.param(2773, id="an early item edited twice, with eviction between"),
         pytest.param(3164, id="back into a gap"),
+        pytest.param(4572, id="a request that a branch goes on from without its answer"),
+        pytest.param(5110, id="an edited item that was sent before"),
     ],
 )
 def test_found_before(child: InProcess, seed: int) -> None:

@@ -46,8 +46,8 @@ class Branch:
     stored: array[int] = field(default_factory=lambda: array("I"))  # lengths of those on disk
     generation: int = 0  # of the file that has these
     lost: set[int] = field(default_factory=set)  # lengths of those whose answer did not arrive
-    # Lengths of those that were also asked at another time, or ended where it goes on otherwise:
-    # an answer to them may be another one than it holds.
+    # Lengths of those that were asked twice, or that it goes on from without an answer: an answer
+    # to them may be another one than it holds.
     asked_again: set[int] = field(default_factory=set)
     under_way: dict[int, Delivery] = field(default_factory=dict)  # answers that have not ended yet
     changes: int = 0  # how often something was added to it or split off from it

@@ -316,7 +316,7 @@ class Conversations:
         if there is no such branch, and a future if only the disk can tell.
         """
         family = list(self._family(branch, prefixes))
-        if found := _made_from(family, request, prefixes, shared):
+        if found := _made_from(family, request, prefixes):
             return found
         if self._store and not disk.unreadable:
             if disk.siblings is None:
@@ -328,7 +328,7 @@ class Conversations:
                     newest=prefixes.of(request.newest_answer),
                 )
             loaded = list(filter(None, map(self._load, disk.siblings)))
-            if found := _made_from(loaded, request, prefixes, shared):
+            if found := _made_from(loaded, request, prefixes):
                 return found
         if branch is not None and not request.has_prefix_cache:
             return edited(request, prefixes, branch)
@@ -357,6 +357,7 @@ class Conversations:
             if not turn.request.by_model[turn.shared]:
                 # No answer ends the part before, so later requests cannot be found by it.
                 self._make_findable(branch, turn)
+                branch.asked_again.add(turn.shared)
             return branch
         return self._new_branch(turn, added, own)
 
@@ -416,14 +417,14 @@ def _is_of(line: Line, prefixes: Prefixes) -> bool:
 
 
 def _made_from(
-    branches: Sequence[Branch], request: Request, prefixes: Prefixes, shared: int
+    branches: Sequence[Branch], request: Request, prefixes: Prefixes
 ) -> Recognised | None:
     """Recognise a request by the one of these that holds its newest answer, or else explains it."""
     most, one = max(((b.shared(prefixes.joined), b) for b in branches), default=(0, None),
                     key=lambda pair: pair[0])  # fmt: skip
     if one is not None and most > request.newest_answer:
         return recognise(request, one, most)
-    explaining = best_explanation(branches, request, prefixes, shared)
+    explaining = best_explanation(branches, request, prefixes)
     return edited(request, prefixes, explaining) if explaining else None
 
 

@@ -147,14 +147,15 @@ def made_from_our_view(branch: Branch, shared: int, newest: int, *, arrived: boo
     return shared > newest or (shared == newest and branch.answered(newest))
 
 
-def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) -> bool:
+def explains(branch: Branch, request: Request, prefixes: Prefixes) -> bool:
     """True if the newest answer was made from this branch, and the client edited items of it.
 
-    `shared` is how many first items the request has in common with the branch it was found by.
+    Another branch may have more in common with the request: the edited item may have been sent
+    before, by a client that then went on otherwise.
     """
     newest = request.newest_answer
     common = branch.shared(prefixes.joined)
-    if not branch.answered(newest) or not len(branch) > common >= shared:
+    if not branch.answered(newest) or len(branch) <= common:
         return False
     # Other conversations may begin with the same words, and be as long. Answers are their own.
     earlier = {prefixes.first_answer, prefixes.answer_before(newest)} - {0, newest}
@@ -170,7 +171,7 @@ def explains(branch: Branch, request: Request, prefixes: Prefixes, shared: int) 
 
 
 def best_explanation(
-    branches: Iterable[Branch], request: Request, prefixes: Prefixes, shared: int
+    branches: Iterable[Branch], request: Request, prefixes: Prefixes
 ) -> Branch | None:
     """The branch that explains the newest answer best; None if none does.
 
@@ -183,7 +184,7 @@ def best_explanation(
         alike = branch.shared(prefixes.joined) + branch.shared_before(newest, prefixes.joined)
         return branch.holds(newest, request.digests[newest]), alike
 
-    explaining = (one for one in branches if explains(one, request, prefixes, shared))
+    explaining = (one for one in branches if explains(one, request, prefixes))
     return max(explaining, key=likeness, default=None)
 
 
