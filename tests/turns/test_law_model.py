@@ -364,6 +364,8 @@ def test_what_an_answer_was_made_from_stays(child: InProcess, seed: int) -> None
         pytest.param(3164, id="back into a gap"),
         pytest.param(4572, id="a request that a branch goes on from without its answer"),
         pytest.param(5110, id="an edited item that was sent before"),
+        pytest.param(5567, id="an edited request whose repetition was lost"),
+        pytest.param(6172, id="two answers to the last request of a branch"),
     ],
 )
 def test_found_before(child: InProcess, seed: int) -> None:

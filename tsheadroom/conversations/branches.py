@@ -137,7 +137,6 @@ class Branch:
         """Note a request that ended inside it, at a new length."""
         self.changes += 1
         insort(self.requests, length)
-        self.asked_again.add(length)
 
     def split(self, shared: int) -> Branch:
         """Return a new branch with a copy of the first `shared` items."""

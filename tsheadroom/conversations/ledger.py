@@ -327,8 +327,8 @@ class Conversations:
                     first=prefixes.of(prefixes.first_answer),
                     newest=prefixes.of(request.newest_answer),
                 )
-            loaded = list(filter(None, map(self._load, disk.siblings)))
-            if found := _made_from(loaded, request, prefixes):
+            family += filter(None, map(self._load, disk.siblings))
+            if found := _made_from(family, request, prefixes):
                 return found
         if branch is not None and not request.has_prefix_cache:
             return edited(request, prefixes, branch)
@@ -347,8 +347,7 @@ class Conversations:
                 # The next answer may be another one than the branch goes on with.
                 branch.insert(length)
                 self._make_findable(branch, turn)
-            elif length < len(branch):
-                branch.asked_again.add(length)
+            branch.asked_again.add(length)
             return branch
         added = b"".join(turn.request.digests[turn.shared :])
         own = {i: form for i, form in turn.forms.items() if i >= turn.shared}

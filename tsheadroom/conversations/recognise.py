@@ -179,6 +179,9 @@ def best_explanation(
     before and behind what the client edited.
     """
     newest = request.newest_answer
+    branches = list(branches)
+    if any(one.shared(prefixes.joined) >= newest == one.request_within(newest) for one in branches):
+        return None  # its own request is known, unedited, and its answer was lost
 
     def likeness(branch: Branch) -> tuple[bool, int]:
         alike = branch.shared(prefixes.joined) + branch.shared_before(newest, prefixes.joined)
