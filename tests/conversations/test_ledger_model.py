@@ -126,8 +126,9 @@ class Model(RuleBasedStateMachine):
         asked = words[:at]
         views = [self.made_from[words[at]]]
         # Sent twice, and no hook can know which of them was answered; or sent with the answer in
-        # it, and then that is how the provider has it.
-        sent = (words[:length] for length in range(at, len(words)))
+        # it, and then that is how the provider has it. That may have been in a request that went
+        # on otherwise: the client came back from there, and the provider's cache holds the start.
+        sent = [asked, *(one for one in self.forwarded if one[: at + 1] == words[: at + 1])]
         views += [view for one in sent for view in self.forwarded.get(one, [])]
         if asked in self.heard:
             views.append(self.answers[asked])
