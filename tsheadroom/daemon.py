@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tsheadroom import __version__
+from tsheadroom.addresses import joined
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.store.sweep import SWEEP_EVERY_S
@@ -189,17 +190,17 @@ class Daemon:
         if listener:
             site = web.SockSite(runner, listener, backlog=LOCAL_BACKLOG)
             await site.start()
-            address = _joined(listener.getsockname()[:2])
+            address = joined(*listener.getsockname()[:2])
             log.info("serving plain HTTP, not the tailnet addr=%s version=%s", address, __version__)
             return site.stop
         node, server = self.node, runner.server
         assert node is not None
         assert server is not None
-        await node.listen(server, _joined(options.addr), options.max_connections)
+        await node.listen(server, joined(*options.addr), options.max_connections)
         log.info(
             "joining the tailnet hostname=%s addr=%s version=%s",
             options.hostname,
-            _joined(options.addr),
+            joined(*options.addr),
             __version__,
         )
 
@@ -310,7 +311,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
         )
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise CannotServe(f"cannot listen on {_joined(address)}: {reason}") from None
+        raise CannotServe(f"cannot listen on {joined(*address)}: {reason}") from None
 
 
 def _hook_options(options: Options, verbose: LineOutput | None) -> HookOptions:
@@ -341,9 +342,3 @@ def _make_node(options: Options) -> Node:
             allow=options.allow,
         )
     )
-
-
-def _joined(address: tuple[str, int]) -> str:
-    """The address as the command line spells it."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

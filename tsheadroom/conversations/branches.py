@@ -187,14 +187,13 @@ class Branches:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    def find(self, prefixes: Prefixes, within: int | None = None) -> Branch | None:
+    def find(self, prefixes: Prefixes, within: int) -> Branch | None:
         """The branch with the longest prefix that this request has as well; None if none has.
 
-        With `within`, only prefixes of at most so many items are looked at.
+        Only prefixes of at most `within` items are looked at.
         """
         for length, prefix in prefixes.longest_first():
-            branch = self._by_root.get(prefix)
-            if branch is not None and (within is None or length <= within):
+            if length <= within and (branch := self._by_root.get(prefix)) is not None:
                 return branch
         return None
 

@@ -15,6 +15,9 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from tsheadroom.addresses import joined
+from tsheadroom.seldom import Seldom
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
@@ -42,9 +45,6 @@ _STRANGERS_SHARE = 4  # a quarter
 # A connection counts as silent from so many seconds after its last answer on. Until then there may
 # be more of that answer to come.
 _SILENT_AFTER = 1.0
-
-# The same warning is logged once in so many seconds.
-_SAY_AGAIN = 10.0
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux; elsewhere the socket object sees to it
 
@@ -172,7 +172,7 @@ class Listener:
         self._starting: set[asyncio.Task[None]] = set()
         self._pause = _FIRST_PAUSE
         self._resume: asyncio.TimerHandle | None = None
-        self._said: dict[str, float] = {}
+        self._said = Seldom()
         self._open: dict[str, dict[TailnetSocket, None]] = {}  # by the peer's IP address
         self._strangers = 0
         self.connections = 0
@@ -248,7 +248,7 @@ class Listener:
             if sock.host and sock.wanted:
                 self._on_caller(sock.host)
         except Exception:  # whatever one connection does, the others go on
-            if self._due("a connection could not be served"):
+            if self._said.count("a connection could not be served"):
                 log.exception("a connection could not be served")
             sock.close()
 
@@ -257,7 +257,7 @@ class Listener:
         if self._trusted is None:
             return True
         name = sock.getpeername()
-        if name and await self._trusted(_joined(name[0], int(name[1]))):
+        if name and await self._trusted(joined(name[0], int(name[1]))):
             return True
         if not sock.wanted:
             return False
@@ -315,16 +315,8 @@ class Listener:
         self._loop.add_reader(self._source, self._readable)
 
     def _say(self, sentence: str) -> None:
-        if self._due(sentence.partition(";")[0]):
+        if self._said.count(sentence.partition(";")[0]):
             log.warning("%s", sentence)
-
-    def _due(self, topic: str) -> bool:
-        """True unless something on this topic was logged a moment ago. Topics are few."""
-        now = time.monotonic()
-        if now - self._said.get(topic, -_SAY_AGAIN) < _SAY_AGAIN:
-            return False
-        self._said[topic] = now
-        return True
 
 
 def _affordable() -> int:
@@ -341,10 +333,6 @@ def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and whole:
             return array.array("i", data[:_DESCRIPTOR_BYTES])[0]
     return None
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _address(text: bytes) -> tuple[str, int] | None:

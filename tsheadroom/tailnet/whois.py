@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from tsheadroom.seldom import Seldom
 from tsheadroom.tailnet.localapi import LocalApi, LocalApiFailed, Peer
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ WHOIS_SECONDS = 5.0
 # Answers that are kept at most. A caller beyond this only costs another lookup.
 _ENTRIES = 1024
 
-# A failure is logged once in so many seconds: while the node does not answer, every lookup fails.
-_SAY_AGAIN = 10.0
-
 
 class Whois:
     """Answers of the LocalAPI by IP address. A tailnet address always means the same node."""
@@ -31,7 +29,7 @@ class Whois:
         self._clock = clock
         self._known: dict[str, tuple[float, Peer | None]] = {}
         self._asking: dict[str, asyncio.Task[Peer | None]] = {}
-        self._said = -_SAY_AGAIN
+        self._failures = Seldom(clock)  # while the node does not answer, every lookup fails
 
     async def ask(self, api: LocalApi | None, address: str) -> Peer | None:
         """The peer with this "ip:port"; None if it is not known, or the node cannot be asked."""
@@ -53,8 +51,7 @@ class Whois:
         try:
             peer = await api.whois(address)
         except LocalApiFailed as error:
-            if now - self._said >= _SAY_AGAIN:
-                self._said = now
+            if self._failures.count(""):
                 log.warning("cannot tell who calls, treated as nobody addr=%s: %s", address, error)
             return None
         self._known.pop(host, None)  # a dict keeps its order: the first entry is the oldest

@@ -7,6 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from tsheadroom.seldom import Seldom
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -15,9 +17,6 @@ log = logging.getLogger(__name__)
 
 # The shortages for which asyncio rests and tries again.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-# Seconds until the line is logged again.
-_SAY_AGAIN = 10.0
 
 
 def say_briefly(
@@ -28,17 +27,14 @@ def say_briefly(
     While descriptors are out, asyncio tries to accept as often in a row as the backlog is long, and
     reports each failure.
     """
-    said = -_SAY_AGAIN
+    seldom = Seldom(clock)
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal said
         error = context.get("exception")
         if "socket" not in context or not _is_shortage(error):
             loop.default_exception_handler(context)
             return
-        now = clock()
-        if now - said >= _SAY_AGAIN:
-            said = now
+        if seldom.count(""):
             log.warning("connections to this machine's own sockets must wait err=%s", error)
 
     loop.set_exception_handler(handle)

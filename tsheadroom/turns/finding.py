@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeVar
@@ -19,10 +19,10 @@ from tsheadroom.conversations.recognise import Status
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.turn import Turn
 from tsheadroom.offload import offload
+from tsheadroom.seldom import Seldom
 from tsheadroom.telemetry.events import Event
 from tsheadroom.turns.asking import Asked
 from tsheadroom.turns.gate import Entry
-from tsheadroom.turns.seldom import Seldom
 from tsheadroom.turns.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -69,21 +69,26 @@ class Finding:
         Up to version 0.1 more was a part of the names. A conversation that began under such a
         daemon goes on under its old names, or its forms would be lost.
         """
-        turn = await self._begin(request)
-        if not digests.renamed or turn.status in _KNOWN:
-            return turn, digests
-        request, digests = await self._names_in_use(turn, call, digests)
-        return await self._begin(request), digests
+        return await self._by_known_names(call, request, digests, self._begin)
 
     async def look(
         self, call: HookCall, request: Request, digests: Digests
     ) -> tuple[Turn, Digests]:
         """The same, but the turn decides nothing, so it waits for no other call."""
-        turn = await self._recognise(request)
+        return await self._by_known_names(call, request, digests, self._recognise)
+
+    async def _by_known_names(
+        self,
+        call: HookCall,
+        request: Request,
+        digests: Digests,
+        find: Callable[[Request], Awaitable[Turn]],
+    ) -> tuple[Turn, Digests]:
+        turn = await find(request)
         if not digests.renamed or turn.status in _KNOWN:
             return turn, digests
         request, digests = await self._names_in_use(turn, call, digests)
-        return await self._recognise(request), digests
+        return await find(request), digests
 
     async def _names_in_use(
         self, turn: Turn, call: HookCall, digests: Digests

@@ -36,7 +36,7 @@ class Question:
         self._config = config
         self._end = len(items.call.items)
         self._undecided = frozenset(turn.undecided)
-        self._first = turn.undecided[0] if turn.undecided else self._end  # the first not yet asked
+        self.first = turn.undecided[0] if turn.undecided else self._end  # the first not yet asked
         # Of the last call: its first item, the end of its items, and the chain before the first.
         self._sent: tuple[int, int, bytes] = (0, 0, b"")
         self.candidates = [index for index in turn.undecided if self._may_be_shortened(index)]
@@ -59,22 +59,17 @@ class Question:
                 size = 0
         return stops if stops and stops[-1] == self._end else [*stops, self._end]
 
-    @property
-    def first(self) -> int:
-        """The first item that was not asked about yet."""
-        return self._first
-
     def delta(self, stop: int) -> bytes | None:
         """Encode the items up to `stop` that the worker does not hold; None if it holds none."""
         turn = self._turn
-        if not 0 < turn.held <= self._first:
+        if not 0 < turn.held <= self.first:
             return None
         self._sent = (turn.held, stop, turn.held_prefix)
         return self._payload(turn.held, stop, turn.held_prefix, frozen=0)
 
     def whole(self, stop: int) -> bytes:
         """Encode all items up to `stop`: first what was forwarded, then the undecided ones."""
-        frozen = self._first
+        frozen = self.first
         prefix = secrets.token_bytes(protocol.CHAIN_BYTES) if frozen else protocol.EMPTY_CHAIN
         self._sent = (frozen, stop, prefix)
         return self._payload(0, stop, prefix, frozen)
@@ -87,15 +82,13 @@ class Question:
     def new_bytes(self, stop: int) -> int:
         """How many bytes the items up to `stop` have that are asked about in the next call."""
         items = self._items.call.items
-        return items[stop - 1][1] - items[self._first][0] if self._first < stop else 0
+        return items[stop - 1][1] - items[self.first][0] if self.first < stop else 0
 
     def context_bytes(self) -> int:
         """How many bytes another worker would have to be sent before it could take this turn."""
         call = self._items.call
-        known = self._first < len(call.items)
-        return (call.items[self._first][0] if known else call.conversation[1]) - call.conversation[
-            0
-        ]
+        start, end = call.conversation
+        return (call.items[self.first][0] if self.first < len(call.items) else end) - start
 
     def accept(self, reply: messages.Reply) -> None:
         """Put the proposed forms that may be forwarded into `taken`.
@@ -111,7 +104,7 @@ class Question:
                 self.refused += 1
                 log.warning("form refused item=%d reason=%s", proposed.item, why)
         start, stop, prefix = self._sent
-        self._first = next((i for i in self._turn.undecided if i >= stop), self._end)
+        self.first = next((i for i in self._turn.undecided if i >= stop), self._end)
         if self.refused > refused:
             self._turn.held, self._turn.held_prefix = 0, b""
             return
@@ -201,7 +194,7 @@ class Question:
         )
 
     def _neutral(self, index: int) -> dict[str, Any]:
-        asked = index >= self._first and index in self._undecided
+        asked = index >= self.first and index in self._undecided
         form = None if asked else self._form_of(index)
         return {
             "digest": self._items.names[index].hex(),

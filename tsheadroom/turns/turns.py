@@ -25,6 +25,7 @@ from tsheadroom.economy.account import Account
 from tsheadroom.economy.billing import HOLDOUT, TREATED
 from tsheadroom.errors import place_of
 from tsheadroom.offload import is_huge, is_large, offload
+from tsheadroom.seldom import Seldom
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
@@ -35,7 +36,6 @@ from tsheadroom.turns.gate import Entry, Gate
 from tsheadroom.turns.items import Items
 from tsheadroom.turns.preparing import Prepared, cost_of, prepare
 from tsheadroom.turns.rules import Rules
-from tsheadroom.turns.seldom import Seldom
 from tsheadroom.turns.splice import Spliced, spliced
 from tsheadroom.turns.tally import Tally
 
@@ -272,16 +272,16 @@ class OpenTurn:
         if self._overloaded:
             self._tally.outcome = Outcome.ERROR
             turn.undecided, turn.must_store = [], True
-        prepared: Prepared | None = None
-        if not is_large(cost_of(items, turn, rules)):
-            prepared = self._prepared(items, turn, rules)
+        cost = cost_of(items, turn, rules)
+        prepared = None if is_large(cost) else self._prepared(items, turn, rules)
         entry.leave()
         if prepared and not prepared.question:
             self._tally.asked = Asked(failed=prepared.failed, events=prepared.events)
             await self._keep(turn, self._tally.asked)
             return
         # A task of its own: a caller that hangs up does not undo a decision.
-        self._deciding = asyncio.create_task(self._ask_and_keep(items, turn, rules, prepared))
+        work = self._ask_and_keep(items, turn, rules, prepared, cost)
+        self._deciding = asyncio.create_task(work)
         self._turns.share(turn.prefix, self._deciding)
         self._tally.asked = await asyncio.shield(self._deciding)
 
@@ -289,12 +289,12 @@ class OpenTurn:
         return prepare(items, turn, rules, self._turns.conversations.is_quarantined)
 
     async def _ask_and_keep(
-        self, items: Items, turn: Turn, rules: Rules, prepared: Prepared | None
+        self, items: Items, turn: Turn, rules: Rules, prepared: Prepared | None, cost: int
     ) -> Asked:
-        """Without `prepared`, that is so much work that it is done in a thread."""
+        """Without `prepared`, that is so much work (`cost`) that it is done in a thread."""
         turns = self._turns
         if prepared is None:
-            prepared = await asyncio.to_thread(self._prepared, items, turn, rules)
+            prepared = await offload(cost, self._prepared, items, turn, rules)
         asked = Asked(failed=prepared.failed)
         if prepared.question:
             blame = turns.conversations.quarantine

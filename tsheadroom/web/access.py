@@ -7,6 +7,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from tsheadroom.addresses import joined
+
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -42,7 +44,7 @@ class Access:
         host, port = peername
         if self._whois is None:
             return _is_loopback(host)
-        peer = await self._whois(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        peer = await self._whois(joined(host, port))
         return peer is not None and self._capability in peer.capabilities
 
     @property

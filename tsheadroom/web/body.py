@@ -6,14 +6,13 @@ import logging
 import time
 from dataclasses import dataclass
 
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.offload import offload, offload_decoding
 from tsheadroom.telemetry.record import Outcome
 from tsheadroom.web import codings
-from tsheadroom.web.pace import TooSlow
+from tsheadroom.web.pace import BROKEN
 from tsheadroom.web.room import COST, MAX_BODY, BodyShare, NoRoom
 
 log = logging.getLogger(__name__)
@@ -26,9 +25,6 @@ _JOIN = 8
 
 class BodyTooLarge(TsheadroomError):
     """The request's body is over MAX_BODY."""
-
-
-_UNREADABLE = (BodyTooLarge, TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError)
 
 
 @dataclass(slots=True)
@@ -61,7 +57,7 @@ async def receive(request: web.Request, share: BodyShare) -> Received:
     except NoRoom as why:
         got.failure = Outcome.NO_ROOM
         log.warning("a request body found no memory; allowing: %s", why)
-    except _UNREADABLE as why:
+    except (BodyTooLarge, *BROKEN) as why:
         got.failure = Outcome.READ_ERROR
         log.warning("request body could not be read; allowing: %s", why)
     except codings.UnsupportedEncoding as why:

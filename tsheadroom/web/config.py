@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from tsheadroom.settings import (
     Settings,
@@ -17,7 +16,7 @@ from tsheadroom.settings import (
     SettingsStore,
     etag_of,
 )
-from tsheadroom.web.pace import Pace, TooSlow
+from tsheadroom.web.pace import BROKEN, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +95,7 @@ async def _read(request: web.Request) -> bytes:
                     raise SettingsInvalid(
                         f"settings must be at most {MAX_CONFIG_BYTES // 1024} KiB"
                     )
-    except (TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError):
+    except BROKEN:
         raise SettingsInvalid("the settings could not be read") from None
     return bytes(body)
 

@@ -7,6 +7,9 @@ import math
 from types import TracebackType
 from typing import Self
 
+from aiohttp import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
+
 from tsheadroom.errors import TsheadroomError
 
 # 50 MiB take seven minutes at this pace, and that is all the time that a body or an answer has. A
@@ -18,6 +21,10 @@ PATIENCE_SECONDS = 10.0
 
 class TooSlow(TsheadroomError):
     """The other end did not keep the pace."""
+
+
+# What ends a transfer before it is whole, other than we do.
+BROKEN = (TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError)
 
 
 class Pace:

@@ -7,6 +7,7 @@ of another version can be talked to. `child/protocol.py` has the lines themselve
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import msgspec
@@ -141,16 +142,12 @@ async def decode_in_slices(line: bytes) -> ReplyEnvelope:
     """A long line, decoded with turns for the loop in between. Raises msgspec.DecodeError."""
     # Finding the forms runs at 4 GB a second; decoding their texts takes ten times as long.
     envelope = _decode_long(line)
-    forms, taken = [], 0
-    for raw in envelope.result.forms if envelope.result is not None else []:
-        size = len(memoryview(raw))
-        taken += size
-        if taken > SLICE_BYTES:
-            taken = 0
-            await asyncio.sleep(0)
-        forms.append(await _long_form(raw) if size > SLICE_BYTES else _decode_form(raw))
     reply = None
     if envelope.result is not None:
+        forms = [
+            await _long_form(raw) if len(memoryview(raw)) > SLICE_BYTES else _decode_form(raw)
+            async for raw in _in_slices(envelope.result.forms)
+        ]
         figures = msgspec.structs.asdict(envelope.result)
         reply = Reply(**(figures | {"forms": forms}))
     return ReplyEnvelope(envelope.id, envelope.ok, reply, envelope.error, envelope.error_type)
@@ -159,11 +156,16 @@ async def decode_in_slices(line: bytes) -> ReplyEnvelope:
 async def _long_form(raw: msgspec.Raw) -> FormMessage:
     """One form of very many edits, decoded in the same way."""
     form = _decode_long_form(raw)
-    edits, taken = [], 0
-    for edit in form.edits:
-        taken += len(memoryview(edit))
+    edits = [_decode_edit(edit) async for edit in _in_slices(form.edits)]
+    return FormMessage(form.item, edits, form.tokens_saved)
+
+
+async def _in_slices(pieces: Iterable[msgspec.Raw]) -> AsyncIterator[msgspec.Raw]:
+    """Yield the pieces, and let others go on whenever SLICE_BYTES of them are through."""
+    taken = 0
+    for piece in pieces:
+        taken += len(memoryview(piece))
         if taken > SLICE_BYTES:
             taken = 0
             await asyncio.sleep(0)
-        edits.append(_decode_edit(edit))
-    return FormMessage(form.item, edits, form.tokens_saved)
+        yield piece

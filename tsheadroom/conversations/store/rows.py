@@ -7,7 +7,6 @@ out.
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from typing import Any
 
@@ -15,7 +14,7 @@ import msgspec
 import zstandard
 
 from tsheadroom.aperture.digests import DIGEST_BYTES
-from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.forms import Form, digest_of
 from tsheadroom.conversations.store import Forms, Record
 from tsheadroom.errors import TsheadroomError
 
@@ -60,19 +59,15 @@ def signposts(record: Record, at: int) -> list[tuple[object, ...]]:
         return []
     signs = (sign(kind, name) for kind, name in zip(Sign, record.starts, strict=True))
     return [
-        (_hash(parent + record.chain), parent, record.family, record.length, record.chain, None,
-         False, at)
+        (digest_of((parent, record.chain)), parent, record.family, record.length, record.chain,
+         None, False, at)
         for parent in signs
     ]  # fmt: skip
 
 
 def sign(kind: Sign, prefix: bytes) -> bytes:
     """The sign for the prefix of this name."""
-    return _hash(kind.value + prefix)
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return digest_of((kind.value, prefix))
 
 
 def unpack(row: tuple[Any, ...]) -> Record:

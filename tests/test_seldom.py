@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsheadroom.turns.seldom import EVERY_S, Seldom
+from tsheadroom.seldom import EVERY_S, Seldom
 
 
 def test_a_cause_is_told_at_once_and_then_with_all_that_came_since() -> None:
