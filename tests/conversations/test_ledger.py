@@ -49,6 +49,19 @@ def ask(ledger: Conversations, words: str, *, arrives: bool = True, **more: obje
     return turn
 
 
+def goes_on_after_a_restart(
+    ledger: Conversations, directory: Path, words: str, before: Turn
+) -> None:
+    """Close the ledger: another one forwards the next request with the forms of the one before."""
+    ledger.close()
+    ledger = Conversations(directory=directory)
+    ledger.open()
+    turn = begin(ledger, request(words))
+    assert turn.status is Status.CONTINUED
+    assert turn.forms == before.forms
+    ledger.close()
+
+
 @pytest.fixture(params=["memory", "disk", "disk, forgotten after every request"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conversations]:
     memory = 0 if "forgotten" in request.param else 1 << 20
@@ -409,13 +422,7 @@ def test_after_the_file_was_begun_anew_a_conversation_in_memory_is_kept_whole(
     until(lambda: ledger.disk is not None and ledger.disk.replaced == 1)
     before = ask(ledger, "a B c D e")
     assert set(before.forms) == {0, 2, 4}
-    ledger.close()
-    ledger = Conversations(directory=tmp_path)
-    ledger.open()
-    turn = begin(ledger, request("a B c D e F g"))
-    assert turn.status is Status.CONTINUED
-    assert turn.forms == before.forms
-    ledger.close()
+    goes_on_after_a_restart(ledger, tmp_path, "a B c D e F g", before)
 
 
 def test_a_conversation_that_memory_had_let_go_is_a_gap_after_that(tmp_path: Path) -> None:
@@ -446,13 +453,7 @@ def test_later_records_do_not_build_on_one_that_could_not_be_written(tmp_path: P
     until(lambda: ledger.disk is not None and ledger.disk.trouble is None)
     before = ask(ledger, "a B c D e")
     assert set(before.forms) == {0, 4}
-    ledger.close()
-    ledger = Conversations(directory=tmp_path)
-    ledger.open()
-    turn = begin(ledger, request("a B c D e F g"))
-    assert turn.status is Status.CONTINUED
-    assert turn.forms == before.forms
-    ledger.close()
+    goes_on_after_a_restart(ledger, tmp_path, "a B c D e F g", before)
 
 
 def test_a_stored_turn_with_other_digests_than_its_name_says_is_unknown(tmp_path: Path) -> None:

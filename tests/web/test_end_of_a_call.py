@@ -121,6 +121,28 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+async def left_while_a_worker_is_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> asyncio.Future[Reply]:
+    """Let a caller hang up while its decision is being made. Returns the reply that is missing."""
+    loop = asyncio.get_running_loop()
+    replies: list[asyncio.Future[Reply]] = []
+
+    def submit(job: Job) -> asyncio.Future[Reply]:
+        replies.append(loop.create_future())
+        return replies[-1]
+
+    monkeypatch.setattr(site.workers, "submit", submit)
+    sock = await site.connect()
+    await loop.sock_sendall(sock, head(body) + body)
+    async with asyncio.timeout(60):
+        while not replies:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+    sock.close()
+    await site.quiet()
+    return replies[0]
+
+
 def exchange(sock: socket.socket, call: bytes, read: int | None) -> bytes:
     """Ask, and read so many bytes of the answer, or all of it."""
     sock.sendall(call)
@@ -187,24 +209,9 @@ async def test_a_call_whose_caller_left_has_the_figures_of_its_worker(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is recorded when its decision has ended, not when the caller hung up."""
-    loop = asyncio.get_running_loop()
-    replies: list[asyncio.Future[Reply]] = []
-
-    def submit(job: Job) -> asyncio.Future[Reply]:
-        replies.append(loop.create_future())
-        return replies[-1]
-
-    monkeypatch.setattr(site.workers, "submit", submit)
-    body = conversation(1)
-    sock = await site.connect()
-    await loop.sock_sendall(sock, head(body) + body)
-    async with asyncio.timeout(60):
-        while not replies:  # noqa: ASYNC110 (nothing tells)
-            await asyncio.sleep(0)
-    sock.close()
-    await site.quiet()
+    reply = await left_while_a_worker_is_asked(site, monkeypatch, conversation(1))
     assert site.ended() == (0, 0, 0)
-    replies[0].set_result(Reply(slot=3, elapsed_ms=7.0, notes={"folds_off": 1}))
+    reply.set_result(Reply(slot=3, elapsed_ms=7.0, notes={"folds_off": 1}))
     await site.turns.close()
     assert site.ended() == (1, 1, 1)
     assert " worker_ms=7 slot=3 " in site.lines.getvalue()
@@ -326,23 +333,9 @@ async def test_a_decision_that_goes_on_keeps_its_room(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller has left, and the body is still in memory."""
-    loop = asyncio.get_running_loop()
-    replies: list[asyncio.Future[Reply]] = []
-
-    def submit(job: Job) -> asyncio.Future[Reply]:
-        replies.append(loop.create_future())
-        return replies[-1]
-
-    monkeypatch.setattr(site.workers, "submit", submit)
     body = conversation(1)
-    sock = await site.connect()
-    await loop.sock_sendall(sock, head(body) + body)
-    async with asyncio.timeout(60):
-        while not replies:  # noqa: ASYNC110 (nothing tells)
-            await asyncio.sleep(0)
-    sock.close()
-    await site.quiet()
+    reply = await left_while_a_worker_is_asked(site, monkeypatch, body)
     assert site.room.taken >= len(body)
-    replies[0].set_result(Reply(slot=3))
+    reply.set_result(Reply(slot=3))
     await site.turns.close()
     assert site.room.taken == 0

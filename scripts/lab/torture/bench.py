@@ -21,6 +21,7 @@ from scripts.lab.torture.conversations import traces
 from scripts.lab.torture.sessions import Crew
 from scripts.lab.torture.tally import Tally
 from scripts.lab.torture.target import Target
+from tests.tailnet import private
 
 Block = dict[str, Any]
 
@@ -55,6 +56,15 @@ class Bench:
             *options, pool=pool, tailnet=tailnet, settings=settings, stdout=stdout, stderr=stderr
         )
         return self.parts.enter_context(target)
+
+    def peer(self, target: Target, name: str) -> private.Caller:
+        """Another node of the target's tailnet."""
+        assert target.control
+        folder = self.folder / name
+        folder.mkdir()
+        peer = private.Caller(target.control.url, folder, hostname=name)
+        self.parts.callback(peer.close)
+        return peer
 
     @contextlib.contextmanager
     def honest(self, target: Target, sessions: int = 16, pause: float = 0.0) -> Iterator[Tally]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts.lab.torture import unreliable
+from scripts.lab.torture import interpreter, unreliable
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.checking import Checker
 from scripts.lab.torture.faults import FAULTS, NETEM, TAILNET_FAULTS, Fault, Scene, has_netem
@@ -56,7 +56,9 @@ class Act:
 
     def run(self, more: Callable[[int], bool]) -> None:
         """Play as long as there are to be more turns than so many."""
-        script, mood = unreliable.interpreter(self.folder)
+        mood = self.folder / "mood"
+        mood.write_text("")
+        script = interpreter.make(self.folder, unreliable.__file__, {"mood": str(mood)})
         clock = self.folder / "clock"
         clock.write_text("0")
         with Target(

@@ -6,7 +6,6 @@ A fault says in the Situation what callers may see of it; nothing else that they
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import shutil
 import signal
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from scripts.lab.torture import processes
 from scripts.lab.torture.checking import Break, Finding
 from scripts.lab.torture.sessions import Situation
 from scripts.lab.torture.tally import Tally
@@ -60,40 +60,30 @@ def _named(known: dict[str, Fault], name: str) -> Callable[[Steps], Fault]:
     return add
 
 
-def _signal(pid: int | None, number: int) -> None:
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
 @_named(FAULTS, "a worker is killed")
 def _worker_killed(scene: Scene) -> Iterator[None]:
     workers = scene.target.workers()
-    _signal(scene.random.choice(workers) if workers else None, signal.SIGKILL)
+    processes.send(scene.random.choice(workers) if workers else None, signal.SIGKILL)
     yield
 
 
 @_named(FAULTS, "all workers and their parent are killed")
 def _all_killed(scene: Scene) -> Iterator[None]:
     for pid in scene.target.children():
-        _signal(pid, signal.SIGKILL)
+        processes.send(pid, signal.SIGKILL)
     yield
 
 
 @_named(FAULTS, "the fork server is killed")
 def _fork_server_killed(scene: Scene) -> Iterator[None]:
-    _signal(scene.target.fork_server(), signal.SIGKILL)
+    processes.send(scene.target.fork_server(), signal.SIGKILL)
     yield
 
 
 @_named(FAULTS, "workers are stopped")
 def _workers_stopped(scene: Scene) -> Iterator[None]:
-    stopped = scene.target.children()
-    for pid in stopped:
-        _signal(pid, signal.SIGSTOP)
-    yield
-    for pid in stopped:
-        _signal(pid, signal.SIGCONT)
+    with processes.stopped(scene.target.children()):
+        yield
 
 
 def _mood(name: str) -> Steps:
@@ -197,7 +187,7 @@ def _disk_full(scene: Scene) -> Iterator[None]:
     pid = scene.target.pid
     largest = max((path.stat().st_size for path in scene.target.state.glob("*")), default=0)
     limit = max(largest, len(scene.target.log))
-    with _unwritable(scene), _limited(pid, resource.RLIMIT_FSIZE, limit):
+    with _unwritable(scene), processes.limited(pid, resource.RLIMIT_FSIZE, limit):
         yield
 
 
@@ -205,20 +195,11 @@ def _disk_full(scene: Scene) -> Iterator[None]:
 def _descriptors_gone(scene: Scene) -> Iterator[None]:
     few = scene.target.footprint().descriptors + _SPARE
     scene.situation.starved = True
-    with _unwritable(scene), _limited(scene.target.pid, resource.RLIMIT_NOFILE, few):
+    with _unwritable(scene), processes.limited(scene.target.pid, resource.RLIMIT_NOFILE, few):
         for pid in scene.target.workers():
-            _signal(pid, signal.SIGKILL)
+            processes.send(pid, signal.SIGKILL)
         yield
     scene.situation.starved = False
-
-
-@contextlib.contextmanager
-def _limited(pid: int, which: int, limit: int) -> Iterator[None]:
-    usual = resource.prlimit(pid, which)
-    resource.prlimit(pid, which, (limit, usual[1]))
-    yield
-    with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, which, usual)
 
 
 @_named(FAULTS, "the settings are broken")
@@ -282,8 +263,8 @@ def _ended(scene: Scene) -> Iterator[None]:
 def _stopped(scene: Scene) -> Iterator[None]:
     pid = scene.target.pid
     scene.situation.unreadable = True
-    _signal(pid, signal.SIGSTOP)
-    waker = threading.Timer(scene.random.uniform(0.2, 1.0), _signal, (pid, signal.SIGCONT))
+    processes.send(pid, signal.SIGSTOP)
+    waker = threading.Timer(scene.random.uniform(0.2, 1.0), processes.send, (pid, signal.SIGCONT))
     waker.start()
     yield
     waker.join()
@@ -300,9 +281,9 @@ def _callers_hang_up(scene: Scene) -> Iterator[None]:
 @_named(TAILNET_FAULTS, "the control server and DERP are away")
 def _control_away(scene: Scene) -> Iterator[None]:
     pid = scene.target.control.pid if scene.target.control else None
-    _signal(pid, signal.SIGSTOP)
+    processes.send(pid, signal.SIGSTOP)
     yield
-    _signal(pid, signal.SIGCONT)
+    processes.send(pid, signal.SIGCONT)
 
 
 @_named(TAILNET_FAULTS, "the network is away")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -66,9 +67,9 @@ class Target(Daemon):
         return sorted(pid for pid in tree(self.pid) if pid != self.pid)
 
     def fork_server(self) -> int | None:
-        """The process that makes the workers."""
-        found = (pid for pid in self.children() if b'"fork_server":true' in _command_line(pid))
-        return min(found, default=None)
+        """The process that makes the workers, as the log says: those have its command line, too."""
+        found = re.findall(r'msg="fork server ready" pid=(\d+)', self.log)
+        return int(found[-1]) if found else None
 
     def workers(self) -> list[int]:
         """The workers."""
@@ -130,10 +131,3 @@ def footprint(pid: int) -> Footprint:
         )
     except OSError:
         return Footprint()
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

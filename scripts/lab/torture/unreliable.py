@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,24 +20,6 @@ Form = dict[str, Any]
 SLOW_SECONDS = 2.5  # longer than the deadline that the campaign sets
 _ENORMOUS = 1 << 40  # bytes; more than any limit leaves
 _REAL = "tsheadroom.child.compress.compressor_itself"
-
-
-def interpreter(folder: Path) -> tuple[Path, Path]:
-    """Make an interpreter for workers. Returns it, and the file that says what they do."""
-    mood = folder / "mood"
-    mood.write_text("")
-    script = folder / "python"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        "*words, last = sys.argv[1:]\n"
-        "spec = json.loads(last)\n"
-        f"spec['pipelines'] = {__file__!r}\n"
-        f"spec['options'] = {{**spec['options'], 'mood': {str(mood)!r}}}\n"
-        f"os.execv({sys.executable!r}, [{sys.executable!r}, *words, json.dumps(spec)])\n"
-    )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script, mood
 
 
 def _real() -> Any:

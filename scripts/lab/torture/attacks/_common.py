@@ -107,8 +107,10 @@ class Talk:
         self.bench = bench
         self._number = 0
         self.items = [self.said(f"go {bench.salt()} " + "word " * (size // 5))]
+        self.seconds = 0.0  # that the latest answer took
         self._seen = b""  # the messages that the provider got
         self._count = 0
+        self._forgotten = False
 
     def said(self, text: str, role: str = "user") -> bytes:
         """A message of one text."""
@@ -149,11 +151,18 @@ class Talk:
         now = b",".join(self.items)
         if reply.body != ALLOW:
             now = reply.body.partition(_BEGIN)[2].rstrip()[: -len(_END + b"}")]
+        self.seconds = reply.seconds
         before, new = self._seen, b",".join(self.items[self._count :])
+        if self._forgotten and not now.startswith(before):
+            before = b",".join(self.items[: self._count])
         kept = now.startswith(before)
         self.broken += not kept
-        self._seen, self._count = now, len(self.items)
+        self._seen, self._count, self._forgotten = now, len(self.items), False
         return kept and now[len(before) :].removeprefix(b",") != new
+
+    def forget(self) -> None:
+        """The daemon may have lost what it knew: once it may go back to the originals."""
+        self._forgotten = True
 
     def missed(self) -> None:
         """Note that the provider got all as it is, because this turn was not answered."""

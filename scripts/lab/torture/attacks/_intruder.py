@@ -7,28 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ATTEMPTS = Path(__file__).resolve().parents[4] / "tests" / "workers" / "intruder.py"
-
-
-def interpreter(folder: Path) -> Path:
-    """Make an interpreter for workers that puts it there."""
-    script = folder / "python"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        "*words, last = sys.argv[1:]\n"
-        "spec = json.loads(last)\n"
-        f"spec['pipelines'] = {__file__!r}\n"
-        f"os.execv({sys.executable!r}, [{sys.executable!r}, *words, json.dumps(spec)])\n"
-    )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script
 
 
 @dataclass

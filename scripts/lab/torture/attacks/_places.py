@@ -3,76 +3,59 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import re
-import resource
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from scripts.lab import traffic
-from scripts.lab.torture.bench import Bench, Block
+from scripts.lab.torture.attacks import _common
+from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.target import Target
+from scripts.lab.torture.verdict import Verdict
 from scripts.lab.torture.wire import Connect, Line
 
 PAGE = 4096  # bytes of a page of SQLite's
-ROWS = 40
+DEADLINE = 2.0  # seconds
+SPARE = 0.5  # on top: a busy machine
+AGAIN_SECONDS = 30.0
 _EVERY = 0.1  # seconds between two looks
 _WITH = ("", "-wal", "-shm")  # what SQLite appends to the names of its files
 
 
 class Talk:
-    """A conversation that grows by one tool output a turn, and what its provider has of it."""
+    """A conversation that grows by one tool output a turn, on a connection of its own."""
 
     def __init__(self, bench: Bench, connect: Connect) -> None:
-        self._bench = bench
+        self._talk = _common.Talk(bench)
         self._line = Line(connect)
-        self._messages: list[Block] = [{"role": "user", "content": f"go {bench.salt()}"}]
-        self._had: list[bytes] = []
-        self._forgotten = False
         self.turns = 0
         self.formed = 0  # new outputs that went out in a form
-        self.broken = 0  # turns that changed what the provider had
         self.slowest = 0.0  # seconds
+
+    @property
+    def broken(self) -> int:
+        """How many turns changed what the provider had."""
+        return self._talk.broken
 
     def turn(self) -> bool:
         """Send the next turn. True if its new output went out in a form.
 
         Raises OSError where there is no answer, and RuntimeError where it is none of the hook's.
         """
-        call = f"t{self.turns}"
-        use = {"type": "tool_use", "id": call, "name": "api", "input": {"q": self._bench.salt()}}
-        result = {"type": "tool_result", "tool_use_id": call, "content": self._bench.rows(ROWS)}
-        self._messages.append({"role": "assistant", "content": [use]})
-        self._messages.append({"role": "user", "content": [result]})
-        reply = self._line.ask(self._bench.messages(self._messages))
-        if reply.status != 200:
-            raise RuntimeError(f"the hook answered {reply.status}")
+        self._talk.rows()
+        formed = self._talk.turn(self._line)
         self.turns += 1
-        self.slowest = max(self.slowest, reply.seconds)
-        return self._look(json.loads(reply.body))
-
-    def _look(self, answer: dict[str, Any]) -> bool:
-        originals = [traffic.dumps(message) for message in self._messages]
-        now = originals
-        if answer["action"] == "modify":
-            now = [traffic.dumps(message) for message in answer["request_body"]["messages"]]
-        known = len(self._had)
-        gap = self._forgotten and now[:known] == originals[:known]
-        self.broken += now[:known] != self._had and not gap
-        self._had, self._forgotten = now, False
-        formed = now[-1] != originals[-1]
         self.formed += formed
+        self.slowest = max(self.slowest, self._talk.seconds)
         return formed
 
     def forget(self) -> None:
         """The daemon may have lost what it knew: once it may go back to the originals."""
-        self._forgotten = True
+        self._talk.forget()
 
     def figures(self) -> dict[str, Any]:
         """For a report."""
@@ -82,6 +65,30 @@ class Talk:
             "prefixes broken": self.broken,
             "slowest turn, s": round(self.slowest, 2),
         }
+
+
+def workers_held_up(
+    bench: Bench, hold: Callable[[Target], AbstractContextManager[None]], seconds: float
+) -> Verdict:
+    """Hold up the workers while conversations go on, for so long.
+
+    Each turn is answered within the deadline, with what is known, and afterwards new outputs get a
+    form again.
+    """
+    target = bench.daemon("--deadline", f"{DEADLINE}s")
+    talk = Talk(bench, target.connect)
+    known = talk.turn()
+    with bench.honest(target, 6, pause=0.1) as honest:
+        with hold(target), target.watched() as watch:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                talk.turn()
+        again = until(talk.turn, AGAIN_SECONDS)
+    slowest = max(talk.slowest, honest.slowest)
+    well = known and again is not None and not talk.broken and not honest.breaks
+    figures = {"forms again after, s": again, "slowest, s": round(slowest, 2)}
+    report = {"formed": talk.formed, "turns": talk.turns, **watch.figures(), **honest.figures()}
+    return Verdict(well and slowest < DEADLINE + SPARE, {**figures, **report})
 
 
 def until(true: Callable[[], bool], seconds: float) -> float | None:
@@ -152,37 +159,6 @@ def with_log(path: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def limited(pid: int, which: int, limit: int) -> Iterator[None]:
-    """Give a process a smaller limit meanwhile."""
-    usual = resource.prlimit(pid, which)
-    resource.prlimit(pid, which, (limit, usual[1]))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, which, usual)
-
-
-@contextlib.contextmanager
-def stopped(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes meanwhile."""
-    for pid in pids:
-        send(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            send(pid, signal.SIGCONT)
-
-
-def send(pid: int | None, number: int) -> None:
-    """Send a signal to a process, if it is still there."""
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-@contextlib.contextmanager
 def mounted(where: Path, *words: str) -> Iterator[bool]:
     """Mount something there meanwhile, if this process may. True if it could."""
     done = subprocess.run(["mount", *words, str(where)], check=False, capture_output=True)
@@ -209,12 +185,6 @@ def meanwhile(step: Callable[[], object]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def fork_server(target: Target) -> int | None:
-    """The process that makes the workers, as the log says: those have its command line, too."""
-    found = re.findall(r'msg="fork server ready" pid=(\d+)', target.log)
-    return int(found[-1]) if found else None
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 
+from scripts.lab.torture import interpreter
 from scripts.lab.torture.attacks import _intruder
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
@@ -20,7 +21,7 @@ PADDING = 400  # rows: what it tells has to be shorter than what it was told
 
 def attack(bench: Bench) -> Verdict:
     """Put an intruder in the place of the compression, and ask what it could do."""
-    script = _intruder.interpreter(bench.folder)
+    script = interpreter.make(bench.folder, _intruder.__file__, {})
     unix = f"\0torture-{bench.salt()}"
     with (
         socket.create_server(("127.0.0.1", 0)) as server,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 
 from scripts.lab.daemon import HOST
+from scripts.lab.torture import processes
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
-from tests.tailnet import private
 
 AWAY_SECONDS = 12.0
 SLOWEST = 5.0  # seconds: what Aperture waits
@@ -24,7 +24,7 @@ def attack(bench: Bench) -> Verdict:
     talk = _places.Talk(bench, target.connect)
     talk.turn()
     with bench.honest(target, 4, pause=0.2) as honest:
-        with _places.stopped([target.control.pid]):
+        with processes.stopped([target.control.pid]):
             end = time.monotonic() + AWAY_SECONDS
             while time.monotonic() < end:
                 talk.turn()
@@ -32,11 +32,8 @@ def attack(bench: Bench) -> Verdict:
                 fresh.turn()
                 talk.slowest = max(talk.slowest, fresh.slowest)
                 time.sleep(0.2)
-        folder = bench.folder / "new-node"
-        folder.mkdir()
         started = time.monotonic()
-        new = private.Caller(target.control.url, folder, hostname="new")
-        bench.parts.callback(new.close)
+        new = bench.peer(target, "new")
         _places.Talk(bench, lambda: new.connect(HOST)).turn()
         served = round(time.monotonic() - started, 1)
         talk.turn()

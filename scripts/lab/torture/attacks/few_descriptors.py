@@ -10,6 +10,7 @@ import resource
 import signal
 import time
 
+from scripts.lab.torture import processes
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
@@ -30,14 +31,14 @@ def attack(bench: Bench) -> Verdict:
     before = target.footprint()
     with contextlib.ExitStack() as parts:
         limit = before.descriptors + SPARE
-        with _places.limited(target.pid, resource.RLIMIT_NOFILE, limit):
+        with processes.limited(target.pid, resource.RLIMIT_NOFILE, limit):
             lines = [target.line() for _ in range(WAITING)]
             for line in lines:
                 parts.callback(line.close)
             doors = [parts.enter_context(target.connect()) for _ in range(WAITING)]
             talk.turn()
             for pid in target.workers():
-                _places.send(pid, signal.SIGKILL)
+                processes.send(pid, signal.SIGKILL)
             cpu, started = target.usage().daemon_cpu, time.monotonic()
             while time.monotonic() < started + SECONDS:
                 talk.turn()

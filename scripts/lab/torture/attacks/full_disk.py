@@ -10,6 +10,7 @@ import resource
 import time
 from typing import Any
 
+from scripts.lab.torture import processes
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.target import MIB, Target
@@ -25,7 +26,7 @@ def attack(bench: Bench) -> Verdict:
     target = bench.daemon()
     largest = max(path.stat().st_size for path in target.state.glob("*"))
     limit = max(largest, len(target.log))  # stderr is a file, too
-    with _places.limited(target.pid, resource.RLIMIT_FSIZE, limit):
+    with processes.limited(target.pid, resource.RLIMIT_FSIZE, limit):
         seen = {"a limit": _full(bench, target)}
     seen["a limit"] |= _room(bench, target)
     target.stop()

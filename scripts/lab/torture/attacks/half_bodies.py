@@ -13,7 +13,6 @@ from scripts.lab.torture import wire
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
-from tests.tailnet import private
 
 MOST = 32  # connections
 HALVES = 48
@@ -25,11 +24,7 @@ ENDED_SECONDS = 25.0  # a body has ten to go on; the connection lingers five
 def attack(bench: Bench) -> Verdict:
     """Send the first half of many bodies and wait, while a peer that --allow names works."""
     target = bench.daemon("--max-connections", str(MOST), "--allow", "honest", tailnet=True)
-    assert target.control
-    folder = bench.folder / "honest-node"
-    folder.mkdir()
-    honest = private.Caller(target.control.url, folder, hostname="honest")
-    bench.parts.callback(honest.close)
+    honest = bench.peer(target, "honest")
     talk = _places.Talk(bench, lambda: honest.connect(HOST))
     talk.turn()
     half = wire.request(bytes(BODY))[: -BODY // 2]

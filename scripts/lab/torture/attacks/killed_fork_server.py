@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from functools import partial
 
+from scripts.lab.torture import processes
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.target import Target
@@ -20,7 +21,7 @@ AGAIN = 30.0  # seconds
 def attack(bench: Bench) -> Verdict:
     """Kill it, look whether conversations go on, kill a worker, and wait for another one."""
     target = bench.daemon()
-    if _places.fork_server(target) is None:
+    if target.fork_server() is None:
         return skipped("here workers are started one by one")
     talk = _places.Talk(bench, target.connect)
     talk.turn()
@@ -28,10 +29,10 @@ def attack(bench: Bench) -> Verdict:
     went_on = True
     with bench.honest(target, 4, pause=0.1) as honest:
         for _ in range(KILLS):
-            parent, children = _places.fork_server(target), set(target.children())
-            _places.send(parent, signal.SIGKILL)
+            parent, children = target.fork_server(), set(target.children())
+            processes.send(parent, signal.SIGKILL)
             went_on = went_on and talk.turn()
-            _places.send(min(children - {parent}), signal.SIGKILL)
+            processes.send(min(children - {parent}), signal.SIGKILL)
             waited.append(_places.until(partial(_whole, target, parent, len(children)), AGAIN))
     formed = _places.until(talk.turn, AGAIN)
     well = (
@@ -49,4 +50,4 @@ def attack(bench: Bench) -> Verdict:
 
 def _whole(target: Target, before: int | None, children: int) -> bool:
     """True if there is another fork server than before, and as many workers as there were."""
-    return _places.fork_server(target) != before and len(target.children()) == children
+    return target.fork_server() != before and len(target.children()) == children

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 
+from scripts.lab.torture import processes
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
@@ -24,12 +25,12 @@ def attack(bench: Bench) -> Verdict:
     target = bench.daemon("--deadline", f"{DEADLINE}s")
     with bench.honest(target, 8, pause=0.05) as honest:
         for number in range(KILLS):
-            parent = _places.fork_server(target)
+            parent = target.fork_server()
             workers = [pid for pid in target.children() if pid != parent]
             if number % 5 == 4:
-                _places.send(parent, signal.SIGKILL)
+                processes.send(parent, signal.SIGKILL)
             for pid in workers if number % 3 == 2 else workers[:1]:
-                _places.send(pid, signal.SIGKILL)
+                processes.send(pid, signal.SIGKILL)
             time.sleep(EVERY_SECONDS)
         talk = _places.Talk(bench, target.connect)
         again = _places.until(talk.turn, AGAIN_SECONDS)

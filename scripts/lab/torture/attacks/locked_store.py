@@ -15,14 +15,12 @@ from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
 
 LOCKED_SECONDS = 10.0
-DEADLINE = 2.0
-SPARE = 0.5  # seconds on top: a busy machine
 FREE_SECONDS = 10.0
 
 
 def attack(bench: Bench) -> Verdict:
     """Hold SQLite's write lock while conversations go on."""
-    target = bench.daemon("--deadline", f"{DEADLINE}s")
+    target = bench.daemon("--deadline", f"{_places.DEADLINE}s")
     talk = _places.Talk(bench, target.connect)
     talk.turn()
     with bench.honest(target, 4, pause=0.2) as honest:
@@ -38,5 +36,5 @@ def attack(bench: Bench) -> Verdict:
     slowest = max(talk.slowest, honest.slowest)
     figures: dict[str, Any] = {"while locked": locked, "forms again after, s": free}
     well = free is not None and not talk.broken and not honest.breaks
-    in_time = slowest < DEADLINE + SPARE
+    in_time = slowest < _places.DEADLINE + _places.SPARE
     return Verdict(well and in_time, {**figures, "slowest, s": slowest, **honest.figures()})

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scripts.lab.torture.attacks import _places
+from scripts.lab.torture.attacks import _common, _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict, skipped
 
@@ -30,7 +30,7 @@ def attack(bench: Bench) -> Verdict:
     finally:
         for name in SECRETS:
             del os.environ[name]
-    target.line().ask(bench.call(bench.rows(_places.ROWS)))
+    target.line().ask(bench.call(bench.rows(_common.ROWS)))
     workers = target.workers()
     children = [_seen(pid, secret.encode()) for pid in target.children()]
     figures: dict[str, Any] = {

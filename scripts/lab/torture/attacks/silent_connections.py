@@ -11,7 +11,6 @@ from scripts.lab.daemon import HOST
 from scripts.lab.torture.attacks import _places
 from scripts.lab.torture.bench import Bench
 from scripts.lab.torture.verdict import Verdict
-from tests.tailnet import private
 
 MOST = 64  # connections
 SILENT = 3 * MOST
@@ -22,11 +21,7 @@ ASKED = 10
 def attack(bench: Bench) -> Verdict:
     """Open them, three times as many as there may be, while another peer goes on and comes anew."""
     target = bench.daemon("--max-connections", str(MOST), tailnet=True)
-    assert target.control
-    folder = bench.folder / "other-node"
-    folder.mkdir()
-    other = private.Caller(target.control.url, folder, hostname="other")
-    bench.parts.callback(other.close)
+    other = bench.peer(target, "other")
     kept = _places.Talk(bench, lambda: other.connect(HOST))
     kept.turn()
     slowest = 0.0

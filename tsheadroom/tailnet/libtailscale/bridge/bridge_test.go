@@ -26,12 +26,18 @@ func serve(t *testing.T) (b *Bridge, addr string, fd int) {
 		t.Fatal(err)
 	}
 	b = New()
-	fd, err = b.Serve(ln)
+	return b, ln.Addr().String(), behind(t, b, ln)
+}
+
+// behind puts a listener behind a bridge until the test ends.
+func behind(t *testing.T, b *Bridge, ln net.Listener) (fd int) {
+	t.Helper()
+	fd, err := b.Serve(ln)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close(); unix.Close(fd) })
-	return b, ln.Addr().String(), fd
+	return fd
 }
 
 func dial(t *testing.T, addr string) *net.TCPConn {
@@ -283,13 +289,7 @@ func (reset) RemoteAddr() net.Addr { return nil }
 
 func TestAPeerThatResetBeforeItWasServedHarmsNobody(t *testing.T) {
 	ln := pipes{conns: make(chan net.Conn)}
-	b := New()
-	fd, err := b.Serve(ln)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	defer b.Close()
+	fd := behind(t, New(), ln)
 	peer, gone := net.Pipe()
 	ln.conns <- reset{gone}
 	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
@@ -326,16 +326,11 @@ func TestAPanicOfOneConnectionHarmsNobodyElse(t *testing.T) {
 	for _, on := range []string{"address", "read", "write", "close", "deadline"} {
 		t.Run(on, func(t *testing.T) {
 			ln := pipes{conns: make(chan net.Conn)}
-			defer close(ln.conns)
+			t.Cleanup(func() { close(ln.conns) })
 			said := make(chan string, 100)
 			b := New()
 			b.Say = func(sentence string) { said <- sentence }
-			fd, err := b.Serve(ln)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fd)
-			defer b.Close()
+			fd := behind(t, b, ln)
 			peer, conn := net.Pipe()
 			ln.conns <- odd{conn, on}
 			if on != "address" {
@@ -375,14 +370,8 @@ func (p panicking) Accept() (net.Conn, error) {
 
 func TestAPanicInAcceptIsNotTheListenersEnd(t *testing.T) {
 	ln := panicking{pipes{conns: make(chan net.Conn)}, new(int)}
-	defer close(ln.conns)
-	b := New()
-	fd, err := b.Serve(ln)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	defer b.Close()
+	t.Cleanup(func() { close(ln.conns) })
+	fd := behind(t, New(), ln)
 	_, conn := net.Pipe()
 	ln.conns <- conn
 	owner(t, fd)
@@ -517,14 +506,8 @@ func TestALinkForgottenLateLeavesTheNextOneItsName(t *testing.T) {
 
 func TestOutOfDescriptorsIsSurvived(t *testing.T) {
 	ln := pipes{conns: make(chan net.Conn)}
-	defer close(ln.conns)
-	b := New()
-	listener, err := b.Serve(ln)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(listener)
-	defer b.Close()
+	t.Cleanup(func() { close(ln.conns) })
+	listener := behind(t, New(), ln)
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -537,7 +520,7 @@ func TestOutOfDescriptorsIsSurvived(t *testing.T) {
 	peer, conn := net.Pipe()
 	ln.conns <- conn
 	peer.SetDeadline(time.Now().Add(patience))
-	_, err = peer.Read(make([]byte, 1))
+	_, err := peer.Read(make([]byte, 1))
 	if restored := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); restored != nil {
 		t.Fatal(restored)
 	}
