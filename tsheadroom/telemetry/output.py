@@ -76,6 +76,8 @@ class LineOutput:
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until all is written, for so many seconds at most. Returns True if it is."""
+        if threading.current_thread() is self._thread:
+            return False  # it would wait for itself
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, seconds)
 
@@ -133,6 +135,9 @@ class LineOutput:
             if not lost or self._lines:
                 return
             self._told = self._dropped
+        # The log may have had the same reader, and be full still: this line would be dropped, too.
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         log.warning("%d lines were dropped because %s was not read", lost, self.name)
 
 
