@@ -13,7 +13,8 @@ from scripts.lab import traffic
 from scripts.lab.growing import Growing
 from scripts.lab.latency import size_name
 from tsheadroom.aperture import answer
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes
 from tsheadroom.conversations.turn import Turn

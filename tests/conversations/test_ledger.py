@@ -14,7 +14,7 @@ import pytest
 
 from tests.conversations.asking import begin, decide
 from tests.served import until
-from tsheadroom.aperture.digests import digest
+from tsheadroom.aperture.digests import Names, digest, names_of
 from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.forms import Edit, Form
 from tsheadroom.conversations.ledger import Conversations, FromDisk
@@ -32,8 +32,8 @@ def request(words: str, **more: object) -> Request:
     items = words.split()
     return Request(
         scope=str(more.pop("scope", "")).encode(),
-        digests=[digest(item.encode()) for item in items],
-        by_model=[item.isupper() for item in items],
+        digests=Names(names_of(item.encode() for item in items)),
+        by_model=bytes(item.isupper() for item in items),
         **more,  # type: ignore[arg-type]
     )
 
@@ -298,7 +298,7 @@ def test_scopes_share_nothing(ledger: Conversations) -> None:
 
 
 def test_without_a_prefix_cache_every_item_may_get_a_form(ledger: Conversations) -> None:
-    turn = ask(ledger, "a B c D e", has_prefix_cache=False)
+    turn = ask(ledger, "a B c D e", has_prefix_cache=lambda: False)
     assert turn.undecided == [0, 2, 4]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.conversations.asking import begin
-from tsheadroom.aperture.digests import digest
+from tsheadroom.aperture.digests import Names, names_of
 from tsheadroom.conversations.branches import Branches
 from tsheadroom.conversations.forms import Edit, Form
 from tsheadroom.conversations.ledger import Conversations
@@ -84,8 +84,8 @@ class Model(RuleBasedStateMachine):
             self.ledger,
             Request(
                 scope=b"s",
-                digests=[digest(word.encode()) for word in words],
-                by_model=[by_model(word) for word in words],
+                digests=Names(names_of(word.encode() for word in words)),
+                by_model=bytes(by_model(word) for word in words),
                 binds_after=lambda _: thinks,
             ),
         )

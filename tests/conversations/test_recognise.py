@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tsheadroom.aperture.digests import digest
+from tsheadroom.aperture.digests import Names, digest, names_of
 from tsheadroom.conversations.branches import Branch, Delivery
 from tsheadroom.conversations.forms import Edit, Form, Target
 from tsheadroom.conversations.prefixes import Prefixes, Request
@@ -25,9 +25,9 @@ def request(words: str, *, cached: bool = True, thinks: bool = True) -> Request:
     items = words.split()
     return Request(
         scope=b"",
-        digests=[digest(item.encode()) for item in items],
-        by_model=[item.isupper() for item in items],
-        has_prefix_cache=cached,
+        digests=Names(names_of(item.encode() for item in items)),
+        by_model=bytes(item.isupper() for item in items),
+        has_prefix_cache=lambda: cached,
         binds_after=lambda _: thinks,
     )
 
@@ -38,7 +38,7 @@ def form(name: str) -> Form:
 
 def branch(words: str, requests: Sequence[int], forms: Sequence[int] = ()) -> Branch:
     """A line of growth whose requests ended at these lengths."""
-    digests = b"".join(request(words).digests)
+    digests = request(words).digests.joined
     made = Branch(digests=bytearray(digests), forms={i: form(f"f{i}") for i in forms})
     made.requests.extend(requests)
     return made

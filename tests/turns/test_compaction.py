@@ -9,7 +9,8 @@ import pytest
 
 from tests.answered import answered
 from tests.turns.inprocess import InProcess
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.forms import Form, ProposedEdit, Target, build
 from tsheadroom.texts import wrappers
 from tsheadroom.turns.items import Items

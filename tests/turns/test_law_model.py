@@ -23,7 +23,8 @@ import pytest
 from tests.turns import talks
 from tests.turns.inprocess import InProcess
 from tests.turns.talks import Talk
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.branches import Branches
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.settings import Settings

@@ -9,7 +9,8 @@ import pytest
 
 from tests.conversation import TRACES, Body, call, messages_of, turns
 from tests.conversations.asking import begin, decide
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.names import Digests
 from tsheadroom.child import protocol
 from tsheadroom.conversations import forms as decisions
 from tsheadroom.conversations.ledger import Conversations
@@ -51,7 +52,8 @@ class Desk:
         data = read(call(sent))
         assert isinstance(data, HookCall)
         digests = Digests.of(data)
-        request = Request(b"", digests.names, data.by_model, has_prefix_cache="cache" in str(sent))
+        cached = "cache" in str(sent)
+        request = Request(b"", digests.names, data.by_model, has_prefix_cache=lambda: cached)
         turn = begin(self.ledger, request)
         return turn, Question(Items(data, digests), turn, config or CONFIG)
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conversation import call
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.names import Digests
 from tsheadroom.providers.vendor import Vendors
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
@@ -165,7 +166,7 @@ def test_history_is_rewritten_only_where_a_price_is_known_and_no_thinking_bound(
 @pytest.mark.parametrize("provider", ["corp", "claude-prod", "openai", ""])
 def test_only_a_model_that_is_known_may_have_no_prefix(provider: str) -> None:
     def protected(model: str) -> bool:
-        return rules(provider=provider, model=model).request.has_prefix_cache
+        return rules(provider=provider, model=model).request.has_prefix_cache()
 
     assert not protected("claude-sonnet-5-5")
     assert not protected("us.anthropic.claude-sonnet-5-5-v1:0")

@@ -16,8 +16,9 @@ from tests.conversations.asking import begin, decide
 from tests.turns.inprocess import InProcess
 from tests.turns.test_breakpoints import Items, shorten_all
 from tests.turns.test_turns import OUTPUT, Workers
-from tsheadroom.aperture.call import Digests, HookCall, read
+from tsheadroom.aperture.call import HookCall, read
 from tsheadroom.aperture.digests import digest
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.forms import Form, ProposedEdit, Target, build
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.settings import Settings

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from tsheadroom.aperture import digests, slices
 from tsheadroom.aperture.metadata import Metadata, read_metadata
+from tsheadroom.aperture.outline import Found
 from tsheadroom.aperture.post_response import PostResponse, told_from_call
 from tsheadroom.aperture.utf8 import is_utf8
 from tsheadroom.aperture.walk import Walk
 from tsheadroom.errors import TsheadroomError
-from tsheadroom.providers import binding
 from tsheadroom.providers.shapes import SHAPES, Shape, shape_of
 
 # Ten times as many as the longest conversations have. What follows them is left alone.
@@ -55,10 +55,11 @@ class HookCall:
     members: dict[str, slices.Span]  # of each member of request_body
     shape: Shape
     conversation: slices.Span  # the array that holds the items
-    items: list[slices.Span]
-    by_model: list[bool]  # True for each item that the model made
+    items: Sequence[slices.Span]
+    by_model: bytes  # a byte for each item: 1 if the model made it
     is_cut: bool = False  # True if there are more items than MAX_ITEMS, and only these are here
     is_utf8: bool = True  # False if a byte anywhere in the call is not
+    known: Found | None = None  # the part that an earlier call had, so that it was not read again
 
     @property
     def model(self) -> str:
@@ -74,42 +75,6 @@ class HookCall:
         """The JSON of a member of the body; null if it is missing."""
         start, end = self.members.get(name, (0, 0))
         return self.data[start:end] or b"null"
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """The names of a call's items, and the canonical form of those whose own bytes differ.
-
-    Both are by the item's index.
-    """
-
-    names: list[bytes]
-    canonical: dict[int, digests.Canonical]
-    renamed: bool = False  # True if something was left out that may be a part of stored names
-
-    @classmethod
-    def of(cls, call: HookCall, *, as_of_0_1: bool = False) -> Digests:
-        """Hash each item once.
-
-        With `as_of_0_1`, only `cache_control` is left out of the names, as it was up to that
-        version: what such a daemon stored is found by these.
-        """
-        data, starts, key = call.data, [start for start, _ in call.items], call.shape.key
-        items = [data[start:end] for start, end in call.items]
-        signatures = () if as_of_0_1 else binding.free_signatures(key)
-        breakpoints = digests.BREAKPOINTS_OF_0_1 if as_of_0_1 else digests.BREAKPOINTS
-        newer = breakpoints[len(digests.BREAKPOINTS_OF_0_1) :]
-        rewritten: dict[int, digests.Canonical] = {}
-        renamed = False
-        for at in digests.respelled(data, *call.conversation, (*breakpoints, *signatures)):
-            index = bisect_right(starts, at) - 1
-            if index not in rewritten:
-                free = binding.free_signatures_of(key, items[index]) if signatures else ()
-                renamed = renamed or bool(free) or any(mark in items[index] for mark in newer)
-                rewritten[index] = digests.canonical(items[index], free, breakpoints)
-        for index, plain in rewritten.items():
-            items[index] = plain.data
-        return cls(digests.names_of(items), rewritten, renamed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +95,14 @@ class _Parts:
     problem: str = ""  # why the body cannot be taken apart
 
 
-def read(data: bytes) -> HookCall | Envelope | PostResponse:
+def read(data: bytes, found: Found | None = None) -> HookCall | Envelope | PostResponse:
     """Take a hook call apart. Raises CallError if the bytes are not one.
 
-    Returns a PostResponse for an event that an operator sends to the hook's own path.
+    Returns a PostResponse for an event that an operator sends to the hook's own path. The known
+    part that was `found` in the data is not read again, and the result is the same.
     """
+    if found is not None and (call := _read_rest(data, found)) is not None:
+        return call
     try:
         parts = _parts(data)
         metadata = read_metadata(data, parts.outer)
@@ -160,6 +128,55 @@ def read(data: bytes) -> HookCall | Envelope | PostResponse:
         by_model=_made_by_model(shape, data, items[:MAX_ITEMS]),
         is_cut=len(items) > MAX_ITEMS,
         is_utf8=is_utf8(data),
+    )
+
+
+def _read_rest(data: bytes, found: Found) -> HookCall | None:
+    """The call, of which only what is not known is read; None if all of it has to be.
+
+    Elements of an array say nothing about each other. So the bytes without the known ones are
+    JSON if and only if all of them are, and what stands where in them is where it is in all.
+    """
+    rest = data[: found.start] + data[found.resume :]
+    gap = found.resume - found.start
+    try:
+        parts = _parts(rest)
+        metadata = read_metadata(rest, parts.outer)
+    except slices.SplitError:
+        return None
+    shape = shape_of(parts.inner or ())
+    if (
+        parts.problem
+        or parts.inner is None
+        or shape is None
+        or shape.key != found.outline.key
+        or parts.inner[shape.key][0] != found.opening
+        or found.items + len(parts.items[shape.key]) > MAX_ITEMS
+        or told_from_call(rest, parts.outer, metadata) is not None
+    ):
+        return None
+
+    def moved(span: slices.Span) -> slices.Span:
+        start, end = span
+        return (start + gap if start >= found.start else start), (
+            end + gap if end >= found.start else end
+        )
+
+    items = parts.items[shape.key]
+    conversation = moved(parts.inner[shape.key])
+    if digests.is_spaced(data, found.start, conversation[1]) != found.outline.spaced:
+        return None
+    return HookCall(
+        data=data,
+        metadata=metadata,
+        body=moved(parts.outer["request_body"]),
+        members={name: moved(span) for name, span in parts.inner.items()},
+        shape=shape,
+        conversation=conversation,
+        items=found.spans([moved(span) for span in items]),
+        by_model=found.by_model + _made_by_model(shape, rest, items),
+        is_utf8=is_utf8(rest),
+        known=found,
     )
 
 
@@ -223,8 +240,8 @@ def _body_by_walk(
     return inner, items, problem
 
 
-def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[bool]:
-    """For each item whether the model made it."""
+def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> bytes:
+    """For each item whether the model made it: 1 or 0."""
     common = [(start, shape.by_model(role, "")) for role, start in _ROLE_FIRST.items()]
 
     def made(start: int, end: int) -> bool:
@@ -235,7 +252,7 @@ def _made_by_model(shape: Shape, data: bytes, items: list[slices.Span]) -> list[
         at_provider = bytes(head.execution) == b'"server"'
         return shape.by_model(head.role or "", head.type or "", at_provider=at_provider)
 
-    return [made(start, end) for start, end in items]
+    return bytes([made(start, end) for start, end in items])
 
 
 def _head(data: bytes, start: int, end: int) -> _Head:

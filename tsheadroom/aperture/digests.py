@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import overload
 
 from tsheadroom.aperture import slices
 from tsheadroom.aperture.slices import Span
@@ -48,13 +49,41 @@ _SPACED = re.compile(rb'"role": ')
 # Bytes. A text or a signature that is longer is a part of the name as it is spelled. A pattern
 # holds the interpreter for as long as it matches: some 10 ms for so many.
 LONGEST = 4 << 20
-_LOOK = 1 << 16  # bytes that are looked at to learn how a client spells JSON
+LOOK_BYTES = 1 << 16  # that are looked at to learn how a client spells JSON
 _CONTENT = b'"content"'
 _ONE_TEXT = re.compile(
     rb'"content"%(s)s:%(s)s(?P<before>\[%(s)s\{%(s)s"type"%(s)s:%(s)s"text"%(s)s,'
     rb'%(s)s"text"%(s)s:%(s)s)%(string)s(?P<after>%(s)s\}%(s)s\])' % _NAMES,
     re.DOTALL,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Names(Sequence[bytes]):
+    """The digests of items, `joined` in one bytes object: so they are copied and compared fast."""
+
+    joined: bytes = b""
+
+    def __len__(self) -> int:
+        return len(self.joined) // DIGEST_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Names: ...
+    def __getitem__(self, index: int | slice) -> bytes | Names:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                raise ValueError("names are taken one after the other")
+            return Names(self.joined[start * DIGEST_BYTES : stop * DIGEST_BYTES])
+        at = range(len(self))[index] * DIGEST_BYTES
+        return self.joined[at : at + DIGEST_BYTES]
+
+    def __iter__(self) -> Iterator[bytes]:
+        joined = self.joined
+        for at in range(0, len(joined), DIGEST_BYTES):
+            yield joined[at : at + DIGEST_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +193,26 @@ def _text_block_cuts(item: bytes) -> list[Span]:
     return cuts
 
 
-def respelled(data: bytes, start: int, end: int, marks: Iterable[bytes]) -> Iterator[int]:
-    """Yield an offset inside each item that `canonical` changes, in no order, some perhaps twice.
+def is_spaced(data: bytes, start: int, end: int) -> bool:
+    """True if the client spells JSON with spaces, as the conversation at `start` begins."""
+    return _SPACED.search(data, start, min(end, start + LOOK_BYTES)) is not None
 
-    `marks` are the JSON names (with quotes) of what is left out.
 
-    A few searches over the whole conversation are many times cheaper than looking into every item.
-    The last one knows the two usual ways of spelling JSON. If a client uses a third one, and
-    spells an item in two ways, the item is not recognised. That costs savings and nothing else.
+def marked(data: bytes, start: int, end: int, marks: Iterable[bytes]) -> Iterator[int]:
+    """Yield where any of these JSON names (with quotes) stands, in no order.
+
+    A few searches over all that is new are many times cheaper than looking into every item.
     """
     for mark in marks:
         yield from _found(data, mark, start, end)
-    spaced = _SPACED.search(data, start, min(end, start + _LOOK)) is not None
+
+
+def text_blocks(data: bytes, start: int, end: int, *, spaced: bool) -> Iterator[int]:
+    """Yield where a message stands that is a list of one text block.
+
+    Only the two usual ways of spelling JSON are known. If a client uses a third one, and spells an
+    item in two ways, the item is not recognised. That costs savings and nothing else.
+    """
     one_text = _ONE_TEXT_SPACED if spaced else _ONE_TEXT_TIGHT
     for at in _found(data, one_text, start, end):
         if _ONE_TEXT.match(data, at, at + LONGEST):
@@ -204,7 +241,7 @@ def digest(item: bytes) -> bytes:
     return hashlib.sha256(item).digest()[:DIGEST_BYTES]
 
 
-def names_of(items: Iterable[bytes]) -> list[bytes]:
-    """The digest of each item; a call for each would cost a large conversation a millisecond."""
+def names_of(items: Iterable[bytes]) -> bytes:
+    """The digests of the items, joined. A call for each would cost a large conversation a ms."""
     sha256 = hashlib.sha256
-    return [sha256(item).digest()[:DIGEST_BYTES] for item in items]
+    return b"".join([sha256(item).digest()[:DIGEST_BYTES] for item in items])

@@ -330,7 +330,7 @@ class Conversations:
             family += filter(None, map(self._load, disk.siblings))
             if found := _made_from(family, request, prefixes):
                 return found
-        if branch is not None and not request.has_prefix_cache:
+        if branch is not None and not request.has_prefix_cache():
             return edited(request, prefixes, branch)
         return None
 
@@ -349,7 +349,7 @@ class Conversations:
                 self._make_findable(branch, turn)
             branch.asked_again.add(length)
             return branch
-        added = b"".join(turn.request.digests[turn.shared :])
+        added = turn.request.digests[turn.shared :].joined
         own = {i: form for i, form in turn.forms.items() if i >= turn.shared}
         if branch is not None and turn.shared == len(branch):
             branch.append(added, own)
@@ -445,7 +445,7 @@ def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
         parent=turn.prefixes.of(parent) if parent else None,
         family=branch.family or turn.prefix,
         length=length,
-        digests=b"".join(turn.request.digests[parent:length]),
+        digests=turn.request.digests[parent:length].joined,
         forms={i: form for i, form in turn.forms.items() if parent <= i < length},
         delivered=turn.delivery.arrived is not False,
         starts=starts,

@@ -71,7 +71,7 @@ def unknown(request: Request) -> Recognised:
     newest = request.newest_answer
     return Recognised(
         Status.UNKNOWN if newest else Status.NEW,
-        undecided=_after(request, newest if request.has_prefix_cache else 0),
+        undecided=_after(request, newest if request.has_prefix_cache() else 0),
         intact=newest,
         must_store=newest > 0,  # as a gap
     )
@@ -106,7 +106,7 @@ def edited(request: Request, prefixes: Prefixes, branch: Branch) -> Recognised:
     """
     shared = branch.shared(prefixes.joined)
     kept = _forms_left(branch, request, shared)
-    bound = request.has_prefix_cache and request.binds_after(shared)
+    bound = request.has_prefix_cache() and request.binds_after(shared)
     first = max(shared, request.newest_answer) if bound else shared
     stays = {*kept, *(target.item for form in kept.values() for target in form.targets)}
     return Recognised(

@@ -67,7 +67,7 @@ class Turn:
 
         `idle_s` are seconds since the conversation was last forwarded; None if that is not known.
         """
-        self.request = request
+        self.request = request.alone()  # a turn may outlive its call
         self.prefixes = prefixes
         self.status: Status = found.status
         self.branch = found.branch

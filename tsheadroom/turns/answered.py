@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.forms import digest_of
 
 MAX_ANSWERED = 20_000  # requests that are remembered; each takes 200 bytes
@@ -41,4 +42,4 @@ def request_name(call: HookCall, digests: Digests) -> bytes:
     request_id = call.metadata.request_id or ""
     if not request_id:
         return b""
-    return digest_of([request_id.encode("utf-8", "surrogatepass"), b"\0", *digests.names])
+    return digest_of([request_id.encode("utf-8", "surrogatepass"), b"\0", digests.names.joined])

@@ -12,7 +12,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeVar
 
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes, Request
 from tsheadroom.conversations.recognise import Status
@@ -87,11 +88,11 @@ class Finding:
         turn = await find(request)
         if not digests.renamed or turn.status in _KNOWN:
             return turn, digests
-        request, digests = await self._names_in_use(turn, call, digests)
+        request, digests = await self._names_in_use(turn, call, request, digests)
         return await find(request), digests
 
     async def _names_in_use(
-        self, turn: Turn, call: HookCall, digests: Digests
+        self, turn: Turn, call: HookCall, request: Request, digests: Digests
     ) -> tuple[Request, Digests]:
         """The request under the names of version 0.1, if it is known by these, else as it is.
 
@@ -99,14 +100,14 @@ class Finding:
         say nothing about which names are in use.
         """
         names = await offload(self._size, Digests.of, call, as_of_0_1=True)
-        older = replace(turn.request, digests=names.names)
+        older = replace(request, digests=names.names)
         found = await self._recognise(older)
         pairs = enumerate(zip(names.names, digests.names, strict=True))
         renamed = next((index for index, (old, new) in pairs if old != new), len(names.names))
         edited = found.status is Status.EDITED and found.shared > max(renamed, turn.shared)
         if edited or found.status in _KNOWN:
             return older, names
-        return turn.request, digests
+        return request, digests
 
     async def _begin(self, request: Request) -> Turn:
         """Return the turn, once no other call is deciding about the same request.

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.forms import Form, forwarded, token_of
 from tsheadroom.providers.shapes import COMPACTIONS, Part, Slot
 from tsheadroom.texts import wrappers
@@ -38,7 +39,7 @@ class Items:
 
     def canonical(self, index: int) -> bytes:
         """The item's bytes as its digest sees them: without breakpoints."""
-        known = self._digests.canonical.get(index)
+        known = self._digests.canonical(index)
         return known.data if known else self.call.item(index)
 
     def role(self, index: int, form: Form | None) -> str:
@@ -77,16 +78,20 @@ class Items:
 
         A compaction stands for all items before it.
         """
-        data, (start, end) = self.call.data, self.call.conversation
-        starts = [item[0] for item in self.call.items]
+        data, end, known = self.call.data, self.call.conversation[1], self.call.known
+        start = known.resume if known and not known.is_compacted else self.call.conversation[0]
         newest = 0
         for name in COMPACTIONS:
             at = data.rfind(b'"%b"' % name.encode(), start, end)
-            while at > start and (index := bisect_right(starts, at) - 1) > newest:
+            while at > start and (index := bisect_right(self._starts, at) - 1) > newest:
                 if any(part["kind"] == "forget" for part in self.parts(index, None)):
                     newest = index
-                at = data.rfind(b'"%b"' % name.encode(), start, starts[index])
+                at = data.rfind(b'"%b"' % name.encode(), start, self._starts[index])
         return newest
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [item[0] for item in self.call.items]
 
     def _of(self, index: int, form: Form | None) -> tuple[str, list[Part]]:
         key = (index, token_of(form))

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.prefixes import Request
 from tsheadroom.providers import binding, caching
@@ -74,8 +75,8 @@ def in_holdout(request: Request, percent: int) -> bool:
     if not percent:
         return False
     made = request.by_model
-    began = made.index(True) if True in made else len(made)
-    name = forms.digest_of([request.scope, *request.digests[:began]])
+    began = made.find(1) if 1 in made else len(made)
+    name = forms.digest_of([request.scope, request.digests[:began].joined])
     return int.from_bytes(name[:4]) % 100 < percent
 
 
@@ -128,7 +129,7 @@ def _request_of(call: HookCall, digests: Digests, settings: Settings, known: Kno
         digests=digests.names,
         by_model=call.by_model,
         session=(call.metadata.session_id or "").encode("utf-8", "surrogatepass"),
-        has_prefix_cache=caching.has_prefix_cache(
+        has_prefix_cache=lambda: caching.has_prefix_cache(
             call.data, *call.body, anthropic=known.by_anthropic
         ),
         binds_after=binds_after,
@@ -155,7 +156,7 @@ def _terms(call: HookCall, settings: Settings, known: KnownModel) -> Terms | Non
             breakpoints=caching.has_breakpoints(call.data, *call.body),
             hour=caching.asks_for_an_hour(call.data, *call.body),
         ),
-        turns=sum(now and not before for before, now in zip([False, *made], made, strict=False)),
+        turns=(b"\0" + made).count(b"\0\1"),
         lossy=settings.lossy,
         protect_recent=settings.protect_recent,
     )

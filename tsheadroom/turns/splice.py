@@ -6,7 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from tsheadroom.aperture import answer, utf8
-from tsheadroom.aperture.call import Digests, HookCall
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations import forms
 from tsheadroom.conversations.forms import Refused
 from tsheadroom.conversations.turn import Turn
@@ -38,7 +39,7 @@ def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> S
         try:
             if not forms.stands(form, digests.names, turn.forms):
                 raise Refused("a pointer's target no longer stands in this body")
-            changes += forms.changes(form, call.items[index][0], digests.canonical.get(index))
+            changes += forms.changes(form, call.items[index][0], digests.canonical(index))
         except Refused as why:
             not_spliced += 1
             log.warning("form not spliced item=%d reason=%s", index, why)

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from tsheadroom.aperture.answer import ALLOW
-from tsheadroom.aperture.call import CallError, Digests, Envelope, HookCall, read
+from tsheadroom.aperture.call import CallError, Envelope, HookCall, read
 from tsheadroom.aperture.metadata import Metadata, find_metadata
+from tsheadroom.aperture.names import Digests, outline_of
+from tsheadroom.aperture.outline import Found, Outline, Outlines
 from tsheadroom.aperture.post_response import PostResponse, read_event
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.recognise import Status
@@ -49,6 +51,8 @@ GATE_SHARE = 0.75
 # What a pass over one item or one value costs beside that over its bytes, in bytes.
 ITEM_COST = 256
 VALUE_COST = 64
+# Known bytes are hashed and copied, but not taken apart: that is so much faster.
+KNOWN_SHARE = 8
 
 
 class Turns:
@@ -60,6 +64,7 @@ class Turns:
         self.workers = workers
         self.deadline = deadline
         self.gate = Gate(AT_ONCE)
+        self.outlines = Outlines()
         self.account = Account()
         self.answered = Answered()
         self.not_durable = Seldom()  # while a disk is out, that is every turn
@@ -182,8 +187,8 @@ class OpenTurn:
             return ALLOW
         self._tally.describe(called)
         self._name = request_name(called, digests)
-        size = self._size = max(len(self._body), ITEM_COST * len(called.items))
         known = self._turns.account.model_of(called)
+        size = self._size
         rules = await offload(size, Rules.of, called, digests, self._settings, known)
         finding = self._finding(entry)
         arrived = self._turns.answered.arrived(self._name)
@@ -203,15 +208,24 @@ class OpenTurn:
         return done.body
 
     async def _taken_apart(self) -> tuple[HookCall | Envelope | PostResponse, Digests | None]:
-        """The call, and the names of its items. Raises CallError, and labels the call even then."""
-        body = self._body
-        size = max(len(body), VALUE_COST * body.count(b","))
+        """The call, and the names of its items. Raises CallError, and labels the call even then.
+
+        What an earlier call began with is recognised, and only what follows it is taken apart.
+        """
+        body, outlines = self._body, self._turns.outlines
+        found = await offload(len(body) // KNOWN_SHARE, outlines.find, body)
+        size = self._size = _cost(body, found)
         try:
-            return await offload(size, _take_apart, body)
+            called, digests, outline = await offload(size, _take_apart, body, found)
         except CallError:
             metadata = await offload(size, find_metadata, body) or Metadata()
             self._tally.name(metadata.provider or "", metadata.model or "")
             raise
+        if isinstance(called, HookCall):
+            outlines.keep(outline, called.known)
+            new = len(called.items) - (called.known.items if called.known else 0)
+            self._size = max(size, ITEM_COST * new)
+        return called, digests
 
     async def _enter_gate(self) -> Entry:
         """Wait to be let in. Who is not in time replays what is known, and decides nothing."""
@@ -364,12 +378,24 @@ class OpenTurn:
         return self._tally.figures()
 
 
-def _take_apart(body: bytes) -> tuple[HookCall | Envelope | PostResponse, Digests | None]:
-    called = read(body)
+def _cost(body: bytes, found: Found | None) -> int:
+    """What one pass over the call costs, in bytes."""
+    if found is None:
+        return max(len(body), VALUE_COST * body.count(b","))
+    known = found.resume - found.start
+    values = body.count(b",", 0, found.start) + body.count(b",", found.resume)
+    return max(len(body) - known, VALUE_COST * values) + known // KNOWN_SHARE
+
+
+def _take_apart(
+    body: bytes, found: Found | None
+) -> tuple[HookCall | Envelope | PostResponse, Digests | None, Outline | None]:
+    called = read(body, found)
     if not isinstance(called, HookCall):
-        return called, None
-    return called, Digests.of(called)
+        return called, None, None
+    digests = Digests.of(called)
+    return called, digests, outline_of(called, digests)
 
 
 def _before_newest_answer(call: HookCall) -> int:
-    return max((i for i, made in enumerate(call.by_model) if made), default=0)
+    return max(0, call.by_model.rfind(1))
