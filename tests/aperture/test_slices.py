@@ -18,7 +18,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-spellings = st.sampled_from(
+spellings: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"separators": (",", ":")},
         {"separators": (" , ", " :\t"), "ensure_ascii": True},
@@ -42,7 +42,7 @@ def is_clean(value: object) -> bool:
 
 @given(st.dictionaries(st.text(), json_values, max_size=6).filter(is_clean), spellings)
 def test_members_finds_every_value_of_any_object(
-    value: dict[str, object], how: dict[str, object]
+    value: dict[str, object], how: dict[str, Any]
 ) -> None:
     data = b" " + spell(value, how) + b"\n"
     found = split.members(data)
@@ -50,9 +50,7 @@ def test_members_finds_every_value_of_any_object(
 
 
 @given(st.lists(json_values, max_size=6).filter(is_clean), spellings)
-def test_elements_finds_every_value_of_any_array(
-    value: list[object], how: dict[str, object]
-) -> None:
+def test_elements_finds_every_value_of_any_array(value: list[object], how: dict[str, Any]) -> None:
     data = spell(value, how)
     assert [json.loads(data[a:b]) for a, b in split.elements(data)] == value
 

@@ -144,6 +144,7 @@ def outline_of(call: HookCall, names: Digests) -> Outline | None:
         key=call.shape.key,
         spaced=names.spaced,
         cuts=tuple(cuts),
+        after=first,
         names=names.names.joined,
         by_model=call.by_model,
         spans=spans,

@@ -109,6 +109,7 @@ class Outline:
     key: str  # the member of the body that has the conversation
     spaced: bool  # digests.is_spaced
     cuts: tuple[Cut, ...]  # the shortest first
+    after: int  # how many of its items were known when it was drawn
     names: bytes  # the digests of the items, joined
     by_model: bytes  # a byte for each item: 1 if the model made it
     spans: array[int]  # where each item starts and ends
@@ -247,8 +248,8 @@ class Outlines:
             if known and known.outline in self._used:
                 self._used.move_to_end(known.outline)
             return
-        if known and known.cut is known.outline.cuts[-1]:
-            self._drop(known.outline)
+        if known and known.items > known.outline.after:
+            self._drop(known.outline)  # else another call went on from the same items
         self._used[new] = None
         self.bytes += new.size
         for cut in new.cuts:

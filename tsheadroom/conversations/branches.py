@@ -55,6 +55,7 @@ class Branch:
     form_bytes: int = 0
     family: bytes = b""  # names the tree of branches on disk
     roots: list[bytes] = field(default_factory=list)  # the prefixes by which it is found
+    end: bytes = b""  # and the one of all its items, which changes when it grows
     asked_at: float = 0.0  # when it was last forwarded, by the ledger's clock; 0: not known
     offshoots: list[str] = field(default_factory=list)  # names of branches that start from it
     held: int = 0  # how many of its items a worker holds
@@ -70,7 +71,7 @@ class Branch:
             _BRANCH_OVERHEAD
             + len(self.digests)
             + _TURN_BYTES * (len(self.requests) + len(self.asked_again))
-            + _ROOT_BYTES * len(self.roots)
+            + _ROOT_BYTES * (len(self.roots) + bool(self.end))
             + self.form_bytes
         )
 
@@ -228,11 +229,22 @@ class Branches:
             branch.roots.append(root)
             self._by_root[root] = branch
 
+    def let_end_be_found(self, branch: Branch, end: bytes) -> None:
+        """Let a request that goes on from its end find it at once, by the prefix of all its items.
+
+        By its roots it would be found too, but only when all longer prefixes have been looked at.
+        """
+        self._forget_end(branch)
+        branch.end = end
+        self._by_root.setdefault(end, branch)
+
     def touch(self, branch: Branch) -> None:
         """Note that a branch is used, and count its size again. If memory is over, evict others."""
         if branch.name not in self._by_name:  # evicted while a request was under way
             self._by_name[branch.name] = branch
             self._by_root.update(dict.fromkeys(branch.roots, branch))
+            if branch.end:
+                self._by_root.setdefault(branch.end, branch)
         self.bytes += branch.size - self._used.pop(branch.name, 0)
         self._used[branch.name] = branch.size
         while self.bytes > self._limit and len(self._used) > 1:
@@ -266,7 +278,12 @@ class Branches:
 
     def _remove(self, name: str, size: int) -> None:
         branch = self._by_name.pop(name)
+        self._forget_end(branch)
         for root in branch.roots:
             if self._by_root.get(root) is branch:
                 del self._by_root[root]
         self.bytes -= size
+
+    def _forget_end(self, branch: Branch) -> None:
+        if branch.end not in branch.roots and self._by_root.get(branch.end) is branch:
+            del self._by_root[branch.end]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -151,6 +151,8 @@ class Conversations:
         if turn.origin and turn.delivery.arrived is False:
             return None  # a rewrite of history that nobody got
         branch = turn.kept_in = self._branch_of(turn, length)
+        if len(branch) == length:
+            self._branches.let_end_be_found(branch, turn.prefix)
         branch.asked_at = self._clock()
         if self._store and branch.generation != self._store.generation:
             # Nothing of the branch is in the file, so the next record has to hold all of it.
@@ -434,8 +436,8 @@ def _never_written(saving: Future[None]) -> bool:
 
 def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
     """What is written to disk of a turn: all after the last stored turn of its branch."""
-    before = [stored for stored in branch.stored if stored < length]
-    parent = before[-1] if before else 0
+    before = bisect_left(branch.stored, length)
+    parent = branch.stored[before - 1] if before else 0
     prefixes = turn.prefixes
     starts = None
     if prefixes.newest_answer > parent:

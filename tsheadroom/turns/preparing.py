@@ -43,7 +43,8 @@ def prepare(
     try:
         names = turn.request.digests
         turn.undecided = [i for i in turn.undecided if not is_quarantined(names[i])]
-        if rules.rewrite and (views := rewrite(turn, items, rules.rewrite)):
+        binds_after = rules.request.binds_after
+        if rules.rewrite and (views := rewrite(turn, items, rules.rewrite, binds_after)):
             events[Event.REWRITES] += 1
             events[Event.REWRITTEN_VIEWS] += views
         question = Question(items, turn, rules.for_workers)

@@ -93,11 +93,11 @@ class _File:
     edits: list[int]
 
 
-def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
+def rewrite(turn: Turn, items: Items, terms: Terms, binds_after: Callable[[int], bool]) -> int:
     """Replace views of files that are no longer needed, if that pays. Returns how many.
 
     It does so only where the conversation goes on as it was forwarded, and never before a signature
-    that binds.
+    that binds (`binds_after` of the request).
     """
     call = items.call
     if turn.status is not Status.CONTINUED or not turn.shared:
@@ -105,7 +105,7 @@ def rewrite(turn: Turn, items: Items, terms: Terms) -> int:
     recent = len(call.items) - terms.protect_recent
     view = _view(turn, items)
     # What binds after an item does so after all earlier ones.
-    free = bisect_left(range(recent), True, key=lambda item: not turn.request.binds_after(item))
+    free = bisect_left(range(recent), True, key=lambda item: not binds_after(item))
 
     def allowed(item: int) -> bool:
         return free <= item < recent and not call.by_model[item]
