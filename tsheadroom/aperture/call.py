@@ -164,7 +164,10 @@ def _read_rest(data: bytes, found: Found) -> HookCall | None:
 
     items = parts.items[shape.key]
     conversation = moved(parts.inner[shape.key])
-    if digests.is_spaced(data, found.start, conversation[1]) != found.outline.spaced:
+    if (
+        found.cut.size < digests.LOOK_BYTES
+        and digests.is_spaced(data, found.start, conversation[1]) != found.outline.spaced
+    ):
         return None
     return HookCall(
         data=data,
