@@ -23,6 +23,7 @@ import pytest
 from tests.turns import talks
 from tests.turns.inprocess import InProcess
 from tests.turns.talks import Talk
+from tsheadroom.aperture import outline
 from tsheadroom.aperture.call import HookCall
 from tsheadroom.aperture.names import Digests
 from tsheadroom.conversations.branches import Branches
@@ -69,6 +70,7 @@ class Model:
         self.forwarded: dict[Talk, list[View]] = {}  # a request -> how it was forwarded
         self.heard: set[Talk] = set()  # requests whose answers were delivered
         self.latest: tuple[bytes, bytes] | None = None  # a call, and the same as it was forwarded
+        self.recognised = 0  # calls that began with the bytes of an earlier one
         self.opened()
 
     def opened(self) -> None:
@@ -90,6 +92,7 @@ class Model:
     async def ask(
         self, raw: bytes, *, taken: bool = True, hang_up_after: int | None = None
     ) -> dict[str, Any]:
+        self.recognised += self.turns.outlines.find(raw) is not None
         with self.turns.open(raw, Settings()) as turn:
             if hang_up_after is not None:
                 answer = asyncio.ensure_future(turn.answer())
@@ -331,7 +334,8 @@ def play(child: InProcess, seed: int, todo: Iterable[Step]) -> Model:
         return named(call, as_of_0_1=as_of_0_1 or model.old)
 
     try:
-        with mock.patch.object(Digests, "of", of):
+        # These talks are so short that their bytes would not be worth recognising.
+        with mock.patch.object(Digests, "of", of), mock.patch.object(outline, "LEAST_BYTES", 64):
             for kind, how in todo:
                 getattr(model, kind)(**how)
     finally:
@@ -347,6 +351,12 @@ def child() -> InProcess:
 @pytest.mark.parametrize("seed", range(60))
 def test_what_an_answer_was_made_from_stays(child: InProcess, seed: int) -> None:
     play(child, seed, steps(seed, 40))
+
+
+def test_many_of_these_calls_are_recognised_by_their_bytes(child: InProcess) -> None:
+    for seed in range(len(talks.SHAPES)):
+        played = [play(child, at, steps(at, 40)) for at in range(seed, 20, len(talks.SHAPES))]
+        assert sum(model.recognised for model in played) > 20, talks.SHAPES[seed]
 
 
 @pytest.mark.parametrize(

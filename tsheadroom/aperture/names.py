@@ -7,10 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tsheadroom.aperture import digests
+from tsheadroom.aperture import digests, outline
 from tsheadroom.aperture.call import HookCall
 from tsheadroom.aperture.digests import Canonical, Names
-from tsheadroom.aperture.outline import LEAST_BYTES, NOWHERE, Cut, Outline, Reading
+from tsheadroom.aperture.outline import NOWHERE, Cut, Outline, Reading
 from tsheadroom.providers import binding
 from tsheadroom.providers.shapes import COMPACTIONS
 
@@ -130,7 +130,7 @@ def outline_of(call: HookCall, names: Digests) -> Outline | None:
     reading = known.reading.copy() if known else Reading(call.shape.key, call.data, start)
     for items in sorted({*names.marked[:1], *names.marked[-_MOVING:][:1], length}):
         size = call.items[items - 1][1] - start if items > first else 0
-        if size >= LEAST_BYTES:
+        if size >= outline.LEAST_BYTES:
             digest = reading.to(size)
             half = reading.halves[max(reading.halves)]
             cuts.append(Cut(items, size, digest, half, reading.check(size)))
