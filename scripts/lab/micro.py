@@ -1,4 +1,7 @@
-"""Measures some of the daemon's steps alone: split, hash, plan and splice, by the body's size."""
+"""Measures some of the daemon's steps alone, by the body's size.
+
+`split` and `names` are of a call that is not known, the next ones of the call a turn later.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ from scripts.lab.growing import Growing
 from scripts.lab.latency import size_name
 from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import HookCall, read
-from tsheadroom.aperture.names import Digests
+from tsheadroom.aperture.names import Digests, outline_of
+from tsheadroom.aperture.outline import Found, Outlines
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes
 from tsheadroom.conversations.turn import Turn
 from tsheadroom.economy.account import Account
 from tsheadroom.settings import Settings
 from tsheadroom.turns.rules import Rules
+from tsheadroom.web import codings
 
 SIZES = (50_000, 1_000_000, 20_000_000)
 LEAST_RUNS = 5
@@ -28,17 +33,26 @@ SECONDS = 1.0  # for each step at each size
 _DOCUMENT = "x" * 40_000  # makes up the largest body: agents' conversations end far below 20 MB
 
 
-def _body(traces: list[Path], size: int) -> bytes:
-    """Make a hook call of about `size` bytes. Above a megabyte it is filled up with long texts."""
-    growing = Growing(traces, min(size, 1_000_000), 0)
-    call = growing.request("micro", growing.first)
-    short = size - len(call)
-    if short <= 0:
-        return call
+def _bodies(traces: list[Path], size: int) -> tuple[bytes, bytes]:
+    """Make hook calls of about `size` bytes, one turn after the other.
+
+    Above a megabyte they are filled up with long texts.
+    """
+    growing = Growing(traces, min(size, 1_000_000), 1)
+    calls = [growing.request("micro", growing.first + turn) for turn in range(2)]
+    short = max(0, size - len(calls[0]))
     padding = [{"role": "user", "content": _DOCUMENT}, {"role": "assistant", "content": "ok"}]
     chunk = traffic.dumps(padding)[1:-1]
     mark = b'"messages":['
-    return call.replace(mark, mark + (chunk + b",") * (short // len(chunk)), 1)
+    filled = mark + (chunk + b",") * (short // len(chunk))
+    first, then = (call.replace(mark, filled, 1) for call in calls)
+    return first, then
+
+
+def _read(data: bytes, found: Found | None) -> HookCall:
+    call = read(data, found)
+    assert isinstance(call, HookCall)
+    return call
 
 
 def _timed(step: Callable[[], object]) -> dict[str, float]:
@@ -81,15 +95,22 @@ def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
     """Measure all steps. Returns the table, and the same figures for machines."""
     rows: list[dict[str, Any]] = []
     for size in SIZES:
-        data = _body(traces, size)
-        call = read(data)
-        assert isinstance(call, HookCall)
+        first, data = _bodies(traces, size)
+        before = _read(first, None)
+        outlines = Outlines()
+        outlines.keep(outline_of(before, Digests.of(before)), None)
+        call = _read(data, outlines.find(data))
         digests = Digests.of(call)
         steps: dict[str, Callable[[], object]] = {
-            "split": partial(read, data),
-            "hash": partial(Digests.of, call),
+            "split": partial(_read, first, None),
+            "names": partial(Digests.of, before),
+            "recognise": partial(outlines.find, data),
+            "split the rest": partial(_read, data, call.known),
+            "names of the rest": partial(Digests.of, call),
+            "outline": partial(outline_of, call, digests),
             "plan": _plan(call, digests),
             "splice": _splice(call),
+            "gzip": partial(codings.encode_gzip, data),
         }
         for name, step in steps.items():
             row = {"bytes": len(data), "messages": len(call.items), "step": name}
