@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def transfer(clock: Clock, *steps: tuple[float, int]) -> None:
     """Bytes that come, each after some seconds."""
-    async with Pace() as pace:
+    with Pace() as pace:
         for seconds, size in steps:
             await clock.skip(seconds)
             pace.moved(size)
@@ -64,7 +65,7 @@ async def test_much_at_once_is_no_credit_for_later(clock: Clock) -> None:
 
 
 async def test_the_time_that_the_daemon_takes_does_not_count(clock: Clock) -> None:
-    async with Pace() as pace:
+    with Pace() as pace:
         pace.stop()
         await clock.skip(100.0)
         assert pace.behind() < 0
@@ -75,7 +76,7 @@ async def test_the_time_that_the_daemon_takes_does_not_count(clock: Clock) -> No
 
 
 async def ended(clock: Clock) -> None:
-    async with Pace() as pace:
+    with Pace() as pace:
         pace.end()
         pace.moved(BYTES_A_SECOND)
         pace.go()
@@ -88,13 +89,67 @@ async def test_it_can_be_ended_at_once_and_nothing_takes_that_back(clock: Clock)
 
 
 async def test_other_ends_are_not_changed() -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with Pace():
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), Pace():
+        raise ZeroDivisionError
 
 
 async def test_once_left_it_ends_nothing(clock: Clock) -> None:
-    async with Pace() as pace:
+    with Pace() as pace:
         pass
     pace.end()
     await clock.skip(2 * PATIENCE_SECONDS)
+
+
+async def test_a_cancellation_by_others_is_not_taken_for_slowness(clock: Clock) -> None:
+    """Also if the transfer was late at the same moment."""
+    inside = asyncio.Event()
+
+    async def stalled() -> None:
+        with Pace():
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(stalled())
+    await inside.wait()
+    loop = asyncio.get_running_loop()
+    loop.call_at(loop.time() + PATIENCE_SECONDS + 0.1, task.cancel)
+    await clock.skip(PATIENCE_SECONDS + 0.1)
+    assert task.cancelled()
+
+
+async def test_who_was_too_slow_can_wait_again(clock: Clock) -> None:
+    """Nothing of the cancellation is left behind."""
+    with pytest.raises(TooSlow):
+        await transfer(clock, (PATIENCE_SECONDS + 0.1, 0))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await transfer(clock, (1.0, 0))
+
+
+async def stopped_until_a_byte_comes(clock: Clock) -> None:
+    with Pace() as pace:
+        pace.stop()
+        await clock.skip(2 * PATIENCE_SECONDS)
+        pace.moved(1)
+        await clock.skip(PATIENCE_SECONDS + 0.1)
+
+
+async def test_a_stopped_clock_that_a_byte_comes_for_goes_on(clock: Clock) -> None:
+    with pytest.raises(TooSlow):
+        await stopped_until_a_byte_comes(clock)
+
+
+async def test_a_transfer_of_many_pieces_sets_few_timers(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    call_at, times = loop.call_at, list[float]()
+
+    def counted(when: float, *rest: Any) -> asyncio.TimerHandle:
+        times.append(when)
+        return call_at(when, *rest)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    await transfer(clock, *[(0.01, BYTES_A_SECOND)] * 1000)
+    assert len(times) <= 2

@@ -91,6 +91,31 @@ async def test_small_bodies_do_not_wait_for_large_ones(room: Room) -> None:
     assert room.taken == LIMIT
 
 
+async def test_a_large_body_that_shrank_counts_as_large_until_its_end(room: Room) -> None:
+    for _ in range(4):
+        share = room.share()
+        await share.take(room.small + MIB)
+        share.give(room.small)
+        await share.take(room.small - MIB)
+        assert room.taken == room.small
+        share.close()
+    filled(room, room.large)
+    assert not room.share().try_take(room.small + 1)
+
+
+async def test_what_a_small_body_may_still_need_is_kept_from_those_that_came_later(
+    room: Room,
+) -> None:
+    oldest, younger = room.share(), room.share()
+    assert oldest.try_take(room.small - MIB)
+    filled(room, room.large)
+    while room.taken < LIMIT - 2 * MIB:
+        filled(room, MIB)
+    assert younger.try_take(MIB)
+    assert not younger.try_take(MIB)
+    assert oldest.try_take(MIB)
+
+
 async def test_the_oldest_comes_first(room: Room) -> None:
     full = filled(room, room.large)
     order: list[int] = []
@@ -134,7 +159,7 @@ async def test_a_body_that_stands_still_makes_way(
     async def stalled() -> None:
         share = room.share()
         try:
-            async with share.paced():
+            with share.paced():
                 await share.take(room.large)
                 await asyncio.sleep(FOR_EVER)
         finally:
@@ -155,7 +180,7 @@ async def test_a_small_body_that_stands_still_does_not_make_way_for_a_large_one(
     monkeypatch.setattr(room_module, "CROWDED_SECONDS", 0.0)
     full = filled(room, room.large)
     small = room.share()
-    async with small.paced():
+    with small.paced():
         await small.take(MIB)
         task = await taking(room.share(), room.small + 1)
         assert not small.makes_way(large=True)

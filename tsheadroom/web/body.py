@@ -78,7 +78,7 @@ async def _read(request: web.Request, share: BodyShare, got: Received) -> bytes:
     try:
         if (request.content_length or 0) > MAX_BODY:
             raise BodyTooLarge(f"the body is over {MAX_BODY} bytes")
-        async with share.paced():
+        with share.paced():
             while chunk := await request.content.readany():
                 share.moved(len(chunk))
                 got.wire_bytes += len(chunk)

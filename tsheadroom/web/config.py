@@ -87,7 +87,7 @@ async def _read(request: web.Request) -> bytes:
     """The body. Raises SettingsInvalid if it is over the limit, is no HTTP, or does not come."""
     body = bytearray()
     try:
-        async with Pace() as pace:
+        with Pace() as pace:
             async for chunk in request.content.iter_any():
                 pace.moved(len(chunk))
                 body += chunk

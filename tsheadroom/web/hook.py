@@ -199,7 +199,7 @@ class Hook:
             if transport is not None and not _has_hung_up(transport):
                 # With this, write_eof() returns only when the kernel has all of the answer.
                 transport.set_write_buffer_limits(0)
-                async with call.share.paced():
+                with call.share.paced():
                     await response.prepare(request)
                     await response.write_eof()
                 sent = request.transport is not None and not transport.is_closing()

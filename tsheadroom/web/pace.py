@@ -28,7 +28,7 @@ BROKEN = (TooSlow, ClientPayloadError, HttpProcessingError, ConnectionError)
 
 
 class Pace:
-    """The clock of one transfer, as an asynchronous context. It raises TooSlow from inside.
+    """The clock of one transfer, as a context of the task that does it. It raises TooSlow there.
 
     A transfer gains time with each byte, but never more than PATIENCE_SECONDS ahead: who sends much
     at first may not stand still for long afterwards.
@@ -36,25 +36,34 @@ class Pace:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._until = self._loop.time() + PATIENCE_SECONDS
-        self._clock = asyncio.timeout_at(self._until)
+        self._until = math.inf
         self._ended = False
+        self._timer: asyncio.Handle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0  # requests to cancel the task that are not ours
+        self._expired = False
 
-    async def __aenter__(self) -> Self:
-        await self._clock.__aenter__()
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task(self._loop)
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        self.go()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._ended = True
-        try:
-            await self._clock.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise TooSlow("the other end did not keep the pace") from None
+        if self._timer is not None:
+            self._timer.cancel()
+        # As asyncio.timeout() does: who else cancelled the task meanwhile is to have that.
+        if self._expired and self._task is not None:
+            ours_alone = self._task.uncancel() <= self._cancelling
+            if ours_alone and kind is asyncio.CancelledError:
+                raise TooSlow("the other end did not keep the pace") from None
 
     def moved(self, size: int) -> None:
         """Note that `size` bytes have come or gone."""
@@ -75,10 +84,30 @@ class Pace:
 
     def end(self) -> None:
         """End the transfer."""
-        self._set(self._loop.time())
-        self._ended = True
+        if self._ended:
+            return
+        self._ended, self._until = True, self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_soon(self._look)
 
     def _set(self, until: float) -> None:
+        # Time is only ever gained, so a timer that is set is set early enough. It stays where it
+        # is: moving it costs more than taking a piece of a body does.
         if not self._ended:
             self._until = until
-            self._clock.reschedule(None if until == math.inf else until)
+            if self._timer is None:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._until < math.inf:
+            self._timer = self._loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        """End the transfer if it is late; else look again when it would be."""
+        self._timer = None
+        if self._until > self._loop.time():
+            self._set_timer()
+        elif self._task is not None:
+            self._ended = self._expired = True
+            self._task.cancel()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import count
 from operator import attrgetter
+from types import TracebackType
+from typing import Self
 
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.web.pace import Pace
@@ -78,6 +78,11 @@ class Room:
     def add(self, share: BodyShare, more: int) -> bool:
         """Give `more` bytes to the share, unless there is no room or an older one waits for it."""
         large = share.large_with(more)
+        if not large and not self._waiting and self.taken + more + self.small <= self.limit:
+            # The usual case. No claim of a small one is over that, so there is no need to look.
+            self.taken += more
+            share.held += more
+            return True
         older = (other for other in self._waiting if other.order < share.order)
         if any(other.large_with(other.asked) == large for other in older):
             return False
@@ -116,12 +121,14 @@ class Room:
         self.taken -= less
         if share.is_large:
             self._taken_by_large -= less
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def grown(self, share: BodyShare) -> None:
         """Note that the share asks for no more."""
         self._growing[share.is_large].remove(share)
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def await_room(self, share: BodyShare) -> None:
         """Put the share among those that wait."""
@@ -164,6 +171,19 @@ class Room:
 
 class BodyShare:
     """One body's part of the room. Whoever asked for it must close() it."""
+
+    __slots__ = (
+        "_grows",
+        "_pace",
+        "_patience",
+        "_room",
+        "_served",
+        "_wanted",
+        "asked",
+        "held",
+        "is_large",
+        "order",
+    )
 
     def __init__(self, room: Room, age: int) -> None:
         self.held = 0
@@ -246,17 +266,13 @@ class BodyShare:
         self._wanted = 0
         self._room.remove(self, self.held)
 
-    @asynccontextmanager
-    async def paced(self) -> AsyncIterator[None]:
+    def paced(self) -> Transfer:
         """Hold a transfer to its pace, as Pace does, and end it sooner where it is in the way."""
-        async with Pace() as pace:
-            self._pace = pace
-            self._room.paced.add(self)
-            try:
-                yield
-            finally:
-                self._room.paced.discard(self)
-                self._pace = None
+        return Transfer(self, self._room)
+
+    def follows(self, pace: Pace | None) -> None:
+        """Note the clock of the transfer that is under way; None if none is."""
+        self._pace = pace
 
     def moved(self, size: int) -> None:
         """Note that `size` bytes of the transfer under way have come or gone."""
@@ -278,3 +294,28 @@ class BodyShare:
         elif self._pace:
             self._room.paced.discard(self)
             self._pace.end()
+
+
+class Transfer(Pace):
+    """The clock of a body's transfer. While that is under way, the room may end it."""
+
+    def __init__(self, share: BodyShare, room: Room) -> None:
+        super().__init__()
+        self._share = share
+        self._room = room
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._share.follows(self)
+        self._room.paced.add(self._share)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._room.paced.discard(self._share)
+        self._share.follows(None)
+        super().__exit__(kind, error, trace)
