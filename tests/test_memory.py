@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,31 @@ def test_glibc_can_be_asked() -> None:
     trim = memory._malloc_trim()
     assert trim is not None
     assert trim(0) in (0, 1)
+
+
+# Takes and frees what a call of 1.5 MB does, and prints the pages that the kernel had to give.
+_CALLS = """
+import resource
+from tsheadroom import memory
+
+def call():
+    return len([b"x" * (1 << 20) for _ in range(6)])
+
+memory.keep_pages()
+call()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    call()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+def test_the_pages_of_one_call_are_kept_for_the_next() -> None:
+    pages = subprocess.run(
+        [sys.executable, "-c", _CALLS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(pages.stdout) < 1000  # one call has 1,500
 
 
 async def test_where_there_is_nobody_to_ask_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

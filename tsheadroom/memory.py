@@ -17,6 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TRIM_EVERY_S = 60.0  # a burst is over by then, and the trim itself takes milliseconds
+# What is kept free until then. Without it, glibc may give the pages of a body back after each call,
+# and the kernel clears and maps them anew for the next: a tenth of a call of 600 KB. What is larger
+# than a few bodies together is given back at once.
+KEPT_BYTES = 8 << 20
+_MAPPED_BYTES = 4 << 20  # a block of this size is mapped by itself, and given back when it is freed
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 COLLECT_EVERY_S = 10.0
 _ALIVE = 20_000  # objects: a collection that may wait does, if it had to look at more
 _PATIENCE = 6  # and so often at most
@@ -44,9 +50,18 @@ async def collect_for_ever() -> None:
 async def trim_for_ever() -> None:
     """Give free pages back to the system now and then. Only glibc offers a way to do that."""
     trim = _malloc_trim()
+    if trim is not None:
+        keep_pages()
     while trim is not None:
         await asyncio.sleep(TRIM_EVERY_S)
         await asyncio.to_thread(trim, 0)  # ctypes lets go of the interpreter meanwhile
+
+
+def keep_pages() -> None:
+    """Have glibc keep KEPT_BYTES for the next call, instead of giving them back after each one."""
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+    libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
