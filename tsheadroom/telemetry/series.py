@@ -1,8 +1,7 @@
 """The series that count hook calls. Each is declared once, with a sentence of help.
 
-They are prometheus_client's own objects. Their names are exactly those of the Go daemon; Untyped is
-for names that the library would change. Other parts count some things themselves. Their numbers are
-read at each scrape, by way of watch(): gauges.py and billed.py have those series.
+Their names are exactly those of the Go daemon. Other parts count some things themselves. Their
+numbers are read at each scrape, by way of watch(): gauges.py and billed.py have those series.
 """
 
 from __future__ import annotations
@@ -11,11 +10,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client as prometheus
+from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from tsheadroom.telemetry.counts import Count, LabelledCount, Spreads
 from tsheadroom.telemetry.record import CallRecord, Outcome, sane
 
 if TYPE_CHECKING:
@@ -44,12 +45,9 @@ PHASES = ("read", "wait", "worker", "plan", "write")
 # Makes families of the numbers that another part has now.
 Source = Callable[[], Iterable["Metric"]]
 
-_FAILED = frozenset({Outcome.ERROR, Outcome.NO_ROOM, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
+C = TypeVar("C", bound=Collector)
 
-# The library adds a series with the time of creation to every counter, histogram and summary. The
-# Go daemon has none of these, and each would be one more name on every dashboard. The switch is for
-# the whole process; nothing else in it uses the library.
-prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # it takes nothing
+_FAILED = frozenset({Outcome.ERROR, Outcome.NO_ROOM, Outcome.READ_ERROR, Outcome.DECODE_ERROR})
 
 
 def clean_label(value: str) -> str:
@@ -82,20 +80,6 @@ class LabelValues:
         if clean not in self._known and len(self._known) >= self._limit:
             return OTHER
         return self._known.setdefault(clean, clean)
-
-
-class Untyped(prometheus.Gauge):
-    """A counter without `_total` in its name. The Go daemon has three of these.
-
-    The library's Counter would add `_total`, and type "gauge" would say that the number may fall.
-    So it is shown without a type.
-    """
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauge's family, without its type."""
-        for family in super().collect():
-            family.type = "unknown"  # "untyped" in the text format
-            yield family
 
 
 class _Registry(prometheus.CollectorRegistry):
@@ -139,124 +123,140 @@ class Metrics:
     def __init__(self) -> None:
         self.active = 0
         self.registry = registry = _Registry()
-        counter = partial(prometheus.Counter, registry=registry)
-        gauge = partial(prometheus.Gauge, registry=registry)
-        untyped = partial(Untyped, registry=registry)
-        histogram = partial(prometheus.Histogram, buckets=BUCKETS, registry=registry)
+        count = partial(self._added, Count)
+        labelled = partial(self._added, LabelledCount)
+        spreads = partial(self._added, Spreads)
 
-        self._requests = counter("headroom_requests_total", "Hook calls that came to an end.")
-        self._failed = counter(
+        self._requests = count("headroom_requests_total", "Hook calls that came to an end.")
+        self._failed = count(
             "headroom_requests_failed_total",
             "Hook calls that ended in an error (the caller's own body went on).",
         )
-        self._by_outcome = untyped(
-            "tsheadroom_requests_by_outcome", "Hook calls by outcome (a counter).", ["outcome"]
+        # A counter's series would be called `_total`, and the Go daemon's are not.
+        self._by_outcome = labelled(
+            "tsheadroom_requests_by_outcome",
+            "Hook calls by outcome (a counter).",
+            "outcome",
+            "unknown",
         )
-        self._by_provider = untyped(
-            "headroom_requests_by_provider", "Hook calls by provider (a counter).", ["provider"]
+        self._by_provider = labelled(
+            "headroom_requests_by_provider",
+            "Hook calls by provider (a counter).",
+            "provider",
+            "unknown",
         )
-        self._by_model = untyped(
-            "headroom_requests_by_model", "Hook calls by model (a counter).", ["model"]
+        self._by_model = labelled(
+            "headroom_requests_by_model", "Hook calls by model (a counter).", "model", "unknown"
         )
-        self._events = counter(
-            "tsheadroom_events_total", "Things that happened to items or calls.", ["event"]
+        self._events = labelled(
+            "tsheadroom_events_total", "Things that happened to items or calls.", "event"
         )
-        self._tokens_before = counter(
+        self._tokens_before = count(
             "headroom_tokens_input_total",
             "Tokens of conversations as they came (four bytes a token).",
         )
-        self._tokens_saved = counter(
+        self._tokens_saved = count(
             "headroom_tokens_saved_total", "Tokens saved of them, by the forms in force."
         )
-        self._tokens_after = counter(
+        self._tokens_after = count(
             "tsheadroom_tokens_after_total", "Tokens of conversations as they left."
         )
-        self._cold_starts = counter("tsheadroom_cold_starts_total", "First calls of a worker.")
-        self._inbound = counter("headroom_inbound_requests_total", "HTTP requests to the hook.")
-        self._inbound_done = counter(
+        self._cold_starts = count("tsheadroom_cold_starts_total", "First calls of a worker.")
+        self._inbound = count("headroom_inbound_requests_total", "HTTP requests to the hook.")
+        self._inbound_done = count(
             "headroom_inbound_requests_completed_total",
             "HTTP requests to the hook that were answered or given up.",
         )
-        gauge("headroom_inbound_requests_active", "HTTP requests in the hook now.").set_function(
-            lambda: self.active
-        )
-        self._overhead = prometheus.Summary(
-            "headroom_overhead_ms", "Milliseconds that hook calls took.", registry=registry
-        )
-        self._least = gauge(
-            "headroom_overhead_ms_min", "Milliseconds that hook calls took, the least."
-        )
-        self._most = gauge(
-            "headroom_overhead_ms_max", "Milliseconds that hook calls took, the most."
-        )
-        self._duration = histogram("tsheadroom_request_seconds", "Duration of hook calls.")
-        phases = histogram(
+        self.watch(self._overheads)
+        self._duration = spreads(
+            "tsheadroom_request_seconds", "Duration of hook calls.", BUCKETS
+        ).of[""]
+        self._phases = spreads(
             "tsheadroom_phase_seconds",
             "Duration of hook calls' phases; worker only where a worker answered.",
-            ["phase"],
-        )
+            BUCKETS,
+            "phase",
+            PHASES,
+        ).of
         prometheus.ProcessCollector(registry=registry)
-        self._left_out = counter(
+        self._left_out = count(
             "tsheadroom_scrape_failures_total",
             "Families of series that a scrape left out because of an error.",
         )
-        # To look up a series by its label is most of the work of counting. So the ones that every
-        # call needs are looked up once. This also shows them, at 0, before the first call.
-        self._phases = {phase: phases.labels(phase) for phase in PHASES}
-        self._outcomes = {outcome: self._by_outcome.labels(outcome.value) for outcome in Outcome}
+        for outcome in Outcome:
+            self._by_outcome.add(outcome.value, 0)
         self._providers = LabelValues(MAX_PROVIDERS)
         self._models = LabelValues(MAX_MODELS)
         self._event_names = LabelValues(MAX_EVENTS)
-        self._range_ms = (math.inf, 0.0)  # the least and the most; a Gauge cannot be read back
+        self._overhead_ms = 0.0
+        self._range_ms = (math.inf, 0.0)  # the least and the most of a call
         self._told: set[str] = set()  # what the log has said of scrapes that failed
 
     def watch(self, source: Source) -> None:
         """Ask `source` for its series at each scrape."""
         self.registry.register(_Watched(source))
 
+    def _added(self, kind: type[C], *declaration: Any) -> C:
+        collector = kind(*declaration)
+        self.registry.register(collector)
+        return collector
+
     def inbound_start(self) -> None:
         """Count a request of any kind that reached the hook."""
         self.active += 1
-        self._inbound.inc()
+        self._inbound.value += 1
 
     def inbound_done(self) -> None:
         """Count a request that left the hook, answered or not."""
         self.active -= 1
-        self._inbound_done.inc()
+        self._inbound_done.value += 1
 
     def record(self, call: CallRecord) -> None:
         """Count one hook call that has ended."""
-        self._requests.inc()
-        if call.outcome in _FAILED:
-            self._failed.inc()
-        self._outcomes[call.outcome].inc()
-        self._by_provider.labels(self._providers.of(call.figures.provider)).inc()
-        self._by_model.labels(self._models.of(call.figures.model)).inc()
-        self._tokens_before.inc(sane(call.tokens_before))
+        figures = call.figures
+        self._requests.value += 1
+        if figures.outcome in _FAILED:
+            self._failed.value += 1
+        self._by_outcome.add(figures.outcome.value)
+        self._by_provider.add(self._providers.of(figures.provider))
+        self._by_model.add(self._models.of(figures.model))
+        self._tokens_before.value += sane(call.tokens_before)
         # Workers count tokens, the daemon counts bytes. So with a dense text more tokens can be
         # saved than the daemon thinks have come. A counter must not fall, or Prometheus takes that
         # for a restart. Such a call adds nothing.
-        self._tokens_saved.inc(sane(call.figures.tokens_saved))
-        self._tokens_after.inc(sane(call.tokens_after))
-        self._cold_starts.inc(call.figures.cold)
+        self._tokens_saved.value += sane(figures.tokens_saved)
+        self._tokens_after.value += sane(call.tokens_after)
+        self._cold_starts.value += figures.cold
         for event, amount in call.events.items():
-            self._events.labels(self._event_names.of(event)).inc(sane(amount))
+            self._events.add(self._event_names.of(event), sane(amount))
         self._observe(call)
 
     def _observe(self, call: CallRecord) -> None:
-        self._overhead.observe(call.duration_ms)
+        self._overhead_ms += call.duration_ms
         least, most = self._range_ms
         if not least <= call.duration_ms <= most:
             self._range_ms = min(least, call.duration_ms), max(most, call.duration_ms)
-            self._least.set(self._range_ms[0])
-            self._most.set(self._range_ms[1])
         self._duration.observe(call.duration_ms / 1000)
-        self._phases["read"].observe(call.read_ms / 1000)
-        self._phases["plan"].observe(call.plan_ms / 1000)
-        self._phases["wait"].observe(sane(call.figures.wait_ms) / 1000)
-        self._phases["write"].observe(call.write_ms / 1000)
+        phases = self._phases
+        phases["read"].observe(call.read_ms / 1000)
+        phases["plan"].observe(call.plan_ms / 1000)
+        phases["wait"].observe(sane(call.figures.wait_ms) / 1000)
+        phases["write"].observe(call.write_ms / 1000)
         if call.figures.slot >= 0:
-            self._phases["worker"].observe(sane(call.figures.worker_ms) / 1000)
+            phases["worker"].observe(sane(call.figures.worker_ms) / 1000)
+
+    def _overheads(self) -> Iterable[Metric]:
+        calls = self._requests.value
+        least, most = self._range_ms if calls else (0.0, 0.0)
+        text = "Milliseconds that hook calls took"
+        return [
+            GaugeMetricFamily(
+                "headroom_inbound_requests_active", "HTTP requests in the hook now.", self.active
+            ),
+            SummaryMetricFamily("headroom_overhead_ms", f"{text}.", int(calls), self._overhead_ms),
+            GaugeMetricFamily("headroom_overhead_ms_min", f"{text}, the least.", least),
+            GaugeMetricFamily("headroom_overhead_ms_max", f"{text}, the most.", most),
+        ]
 
     def value(self, name: str, **labels: str) -> float | None:
         """Read the value of one series; None if there is no such series.
@@ -287,7 +287,7 @@ class Metrics:
             return b""
 
     def _leave_out(self, name: str, error: Exception) -> None:
-        self._left_out.inc()
+        self._left_out.value += 1
         if name not in self._told:
             self._told.add(name)
             log.error("a scrape goes without these series name=%s", name, exc_info=error)
