@@ -1,6 +1,6 @@
 """Does small work on the event loop and large work in a thread. Only this file decides which.
 
-A thread costs some 0.1 ms and two switches of the interpreter. Work on the event loop makes every
+A thread costs some 0.05 ms and two switches of the interpreter. Work on the event loop makes every
 other caller wait.
 """
 
@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# To take a body of this size apart takes less than 10 ms, and so does compressing an answer.
+# To take a body of this size apart takes less than 10 ms.
 LARGE_BYTES = 1 << 20
 # Work on a body of this size may take seconds, so it must not stand in the way of the rest.
 HUGE_BYTES = 16 << 20

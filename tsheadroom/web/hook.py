@@ -37,6 +37,9 @@ MIN_GZIP = 1024  # bytes; a smaller answer fits into one packet either way
 # tell us. A caller reads at once; a reset that comes much later says nothing about the answer.
 RESET_SECONDS = 5.0
 
+# To compress an answer takes less than half of the time that it takes to take a body apart.
+_GZIP = 2
+
 # Says that the other end has ended its stream. Only Linux says so while there is data to be read.
 _ENDED = getattr(select, "POLLRDHUP", 0)
 
@@ -171,7 +174,7 @@ class Hook:
         wanted = self._options.gzip_response and len(body) >= MIN_GZIP
         if wanted and codings.accepts_gzip(request.headers.get("Accept-Encoding")):
             headers["Content-Encoding"] = "gzip"
-            body = await offload(len(body), codings.encode_gzip, body)
+            body = await offload(len(body) // _GZIP, codings.encode_gzip, body)
         if len(body) > PIECE_BYTES:
             return LargeAnswer(body, headers, call.share.moved)
         return web.Response(body=body, content_type="application/json", headers=headers)
