@@ -24,6 +24,7 @@ from tsheadroom.conversations.store import Line, Record
 from tsheadroom.conversations.store.file import FILE_NAME
 from tsheadroom.conversations.store.sqlite import SqliteStore
 from tsheadroom.conversations.store.sweep import sweep
+from tsheadroom.conversations.store.writer import Write
 from tsheadroom.conversations.turn import Turn
 
 
@@ -454,6 +455,36 @@ def test_later_records_do_not_build_on_one_that_could_not_be_written(tmp_path: P
     before = ask(ledger, "a B c D e")
     assert set(before.forms) == {0, 4}
     goes_on_after_a_restart(ledger, tmp_path, "a B c D e F g", before)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_turn_that_was_not_on_disk_in_time_is_known_there_later(
+    tmp_path: Path, arrives: bool
+) -> None:
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    ask(ledger, "a")
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert ledger._store
+        busy = ledger._store.save(Record(b"x" * 16, None, b"x" * 16, 1, b"y" * 16, {}, True))
+        assert isinstance(busy, Write)
+        until(lambda: busy.begun)
+        turn = begin(ledger, request("a B c"))
+        saved = turn.decide({2: form("f2")})
+        assert saved
+        turn.take_back()  # behind a write that is waiting for the disk
+        assert saved.cancelled()
+        turn.arrived() if arrives else turn.lost()
+        assert set(turn.forms) == {0}
+    busy.exception(20)
+    ledger.close()
+    ledger = Conversations(directory=tmp_path)
+    ledger.open()
+    later = begin(ledger, request("a B c D e"))
+    assert later.status is (Status.CONTINUED if arrives else Status.GAP)
+    assert set(later.forms) == ({0} if arrives else set())
+    ledger.close()
 
 
 def test_a_stored_turn_with_other_digests_than_its_name_says_is_unknown(tmp_path: Path) -> None:

@@ -185,7 +185,10 @@ class Conversations:
         if not (self._store and branch and length in branch.stored):
             return
         if turn.saving is not None and _never_written(turn.saving):
-            branch.stored.remove(length)  # later records must not build on it
+            # Later records must not build on it. But if it reaches the disk after all, a daemon
+            # that is started before the next one does knows how this request was forwarded.
+            branch.stored.remove(length)
+            turn.saving = self._store.save(_record_of(turn, branch, length))
         else:
             self._store.save_again(_record_of(turn, branch, length))
 
@@ -208,7 +211,7 @@ class Conversations:
         else:
             branch.lost.add(length)
             self._branches.touch(branch)  # if it was evicted, it must not be read back as arrived
-        if self._store and length in branch.stored:
+        if self._store and (length in branch.stored or turn.saving is not None):
             self._store.mark(turn.prefix, arrived=arrived)
 
     def is_quarantined(self, digest: bytes) -> bool:

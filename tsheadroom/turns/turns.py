@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 # Which part of the deadline a call waits at most to be let in: enough is left to replay forms.
 GATE_SHARE = 0.75
+# Up to which part of it workers are asked. What is decided then has to reach the disk, even if that
+# is only that they were late: else a daemon that is killed now does not know this turn afterwards.
+ASK_SHARE = 0.9
 # What a pass over one item or one value costs beside that over its bytes, in bytes.
 ITEM_COST = 256
 VALUE_COST = 64
@@ -312,7 +315,8 @@ class OpenTurn:
         asked = Asked(failed=prepared.failed)
         if prepared.question:
             blame = turns.conversations.quarantine
-            asked = await ask(turns.workers, turn, prepared.question, self._until, blame)
+            until = self._until - (1 - ASK_SHARE) * turns.deadline
+            asked = await ask(turns.workers, turn, prepared.question, until, blame)
         asked.events += prepared.events
         await self._keep(turn, asked)
         return asked
