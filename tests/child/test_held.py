@@ -81,9 +81,9 @@ def test_an_error_forgets_the_conversation(held: HeldConversations) -> None:
 def test_the_least_recently_used_go_first() -> None:
     held = HeldConversations(Compressor({}), limit=3 * (BYTES_A_CONVERSATION + 3))
     for key in "abc":
-        held.turn(payload("ONE", conversation=key))
+        assert held.turn(payload("ONE", conversation=key))["dropped"] == []
     held.turn(payload("", base=1, prefix=chained("ONE"), conversation="a"))
-    held.turn(payload("ONE", conversation="d"))
+    assert held.turn(payload("ONE", conversation="d"))["dropped"] == ["b"]
     with pytest.raises(UnknownBaseError):
         held.turn(payload("", base=1, prefix=chained("ONE"), conversation="b"))
     for key in "cd":

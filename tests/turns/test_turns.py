@@ -219,10 +219,16 @@ async def test_a_late_worker_costs_the_deadline_once() -> None:
 
 
 async def test_a_forgetful_worker_gets_the_whole_conversation() -> None:
-    desk = Desk(shorten, lambda _: UnknownBase("x"), shorten)
+    lost = UnknownBase("x")
+    lost.place = 7
+    desk = Desk(shorten, lambda _: lost, shorten)
     await desk(1)
     assert await desk(2) == ["short", "short"]
-    delta, whole = (json.loads(job.payload) for job in desk.workers.jobs[1:])
+    first, second, third = desk.workers.jobs
+    assert [(job.whole, job.place) for job in (first, second, third)] == [
+        (True, 0), (False, 0), (True, 7),
+    ]  # fmt: skip
+    delta, whole = json.loads(second.payload), json.loads(third.payload)
     assert (delta["base"], delta["frozen"]) == (3, 0)
     assert (whole["base"], whole["frozen"], len(whole["messages"])) == (0, 4, 5)
 

@@ -44,7 +44,15 @@ def job_config(**changes: Any) -> dict[str, Any]:
     return {**msgspec.to_builtins(Settings()), **changes}
 
 
-def job(*texts: str, key: str = "c", model: str = "m", context: int = 0, **more: Any) -> Job:
+def job(
+    *texts: str,
+    key: str = "c",
+    model: str = "m",
+    context: int = 0,
+    whole: bool = False,
+    place: int = 0,
+    **more: Any,
+) -> Job:
     payload = {
         "conversation": key,
         "base": 0,
@@ -55,7 +63,7 @@ def job(*texts: str, key: str = "c", model: str = "m", context: int = 0, **more:
         "config": {},
         **more,
     }
-    return Job(key, json.dumps(payload).encode(), context)
+    return Job(key, json.dumps(payload).encode(), context, whole, place)
 
 
 async def until(condition: Callable[[], bool]) -> None:

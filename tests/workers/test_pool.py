@@ -9,10 +9,12 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.workers.support import PATIENCE, MakePool, children, job, started, until
+from tsheadroom.child.held import BYTES_A_CONVERSATION, HELD_BYTES
 from tsheadroom.workers import (
     Guilt,
     NoWorker,
@@ -361,6 +363,50 @@ async def test_a_delta_continues_what_the_child_holds(make_pool: MakePool) -> No
     assert (reply.forms[0].item, reply.notes["length"]) == (2, 3)
     with pytest.raises(UnknownBase):
         await pool.submit(job("ghi", base=2, prefix=prefix))
+
+
+async def test_who_asks_again_for_a_lost_conversation_has_its_old_place(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    pool = await started(make_pool())
+    done: list[str] = []
+
+    def submit(key: str, **more: Any) -> asyncio.Future[Reply]:
+        answer = pool.submit(job("a", key=key, **more))
+        answer.add_done_callback(lambda _: done.append(key))
+        return answer
+
+    with pytest.raises(UnknownBase) as caught:
+        await submit("lost", base=1)
+    go = tmp_path / "go"
+    answers = [submit("first", model=f"until:{go}"), submit("second"), submit("third")]
+    answers.append(submit("lost", whole=True, place=caught.value.place))
+    go.touch()
+    await asyncio.gather(*answers)
+    assert done == ["lost", "first", "lost", "second", "third"]
+
+
+async def test_what_no_worker_holds_is_told_without_asking_one(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    await pool.submit(job("a", key="old"))
+    await pool.submit(job("b" * (HELD_BYTES - BYTES_A_CONVERSATION), key="large"))
+    with pytest.raises(UnknownBase):
+        pool.submit(job("c", key="old", base=1))
+    assert (await pool.submit(job("c", key="old", whole=True))).forms
+    await pool.submit(job("d", key="old"))  # it is held again
+
+
+async def test_a_whole_conversation_goes_to_any_free_worker(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pool_module, "SPILL_FLOOR", 600.0)
+    pool = await started(make_pool(size=2))
+    go = tmp_path / "go"
+    busy = pool.submit(job("a", model=f"until:{go}"))
+    other = await pool.submit(job("a", context=10**9, whole=True))
+    go.touch()
+    assert other.slot != (await busy).slot
+    assert pool.stats.spills == 0
 
 
 async def test_the_same_failure_is_told_once(

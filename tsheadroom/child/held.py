@@ -129,7 +129,7 @@ class HeldConversations:
         )
         elapsed = (time.perf_counter() - started) * 1000
         held.extend(items, result.forms)
-        self._remember(key, held)
+        dropped = self._remember(key, held)
         return {
             "forms": [{**form, "item": first + form["item"]} for form in result.forms],
             "model_limit": MODEL_LIMIT,
@@ -137,6 +137,7 @@ class HeldConversations:
             "notes": result.notes,
             "convicted": [first + item for item in result.convicted],
             "worn": self._compressor.worn,
+            "dropped": dropped,
         }
 
     def _resume(
@@ -167,13 +168,17 @@ class HeldConversations:
             self._size -= held.size
         return held
 
-    def _remember(self, key: str, held: _Held) -> None:
+    def _remember(self, key: str, held: _Held) -> list[str]:
+        """Hold a conversation. Returns the names of those that had to go for it."""
         held.size = held.conversation.size + BYTES_A_CONVERSATION
         self._held[key] = held
         self._size += held.size
+        dropped: list[str] = []
         while self._size > self._limit and len(self._held) > 1:
-            _, oldest = self._held.popitem(last=False)
+            name, oldest = self._held.popitem(last=False)
             self._size -= oldest.size
+            dropped.append(name)
+        return dropped
 
 
 def _token(form: dict[str, Any]) -> bytes:

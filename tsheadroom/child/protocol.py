@@ -19,7 +19,8 @@ A form is {"item", "edits", "tokens_saved"}; `item` counts from the conversation
 A caller waits for `within` seconds; what would take longer is left alone. Before each item that is
 decided its number is written, with the CPU time of the process in seconds: if the child does not
 survive the item, that one is to blame. `convicted` in a result numbers items that took more time or
-memory than one may; `worn` says that this child should be replaced before its next call.
+memory than one may; `worn` says that this child should be replaced before its next call; `dropped`
+names conversations that it no longer holds, because there was no room for them.
 If the daemon does not take a form, its chain is another one than the child's; the next request
 then names a prefix that the child does not hold, and the conversation is sent as a whole.
 """

@@ -157,11 +157,13 @@ async def _reply(
     A worker that holds the conversation is sent only what is new, any other all of it.
     """
 
-    async def send(payload: bytes) -> Reply:
+    async def send(payload: bytes, *, whole: bool = False, place: int = 0) -> Reply:
         job = Job(
             key=turn.name,
             payload=payload,
             context_bytes=question.context_bytes(),
+            whole=whole,
+            place=place,
             until=until,
             first=question.first,
             digests=turn.request.digests,
@@ -177,10 +179,12 @@ async def _reply(
 
     cost = PARSE_COST * question.new_bytes(stop)
     delta = await offload(cost, question.delta, stop)
+    place = 0
     if delta is not None:
         try:
             return await send(delta)
-        except UnknownBase:
+        except UnknownBase as lost:
+            place = lost.place
             log.debug("worker does not hold the conversation; sending all of it")
     cost += PARSE_COST * question.context_bytes()
-    return await send(await offload(cost, question.whole, stop))
+    return await send(await offload(cost, question.whole, stop), whole=True, place=place)

@@ -27,7 +27,12 @@ class PoolClosed(WorkerError):
 
 
 class UnknownBase(WorkerError):
-    """The worker does not hold that prefix; send the whole conversation with `frozen`."""
+    """The worker does not hold that prefix; send the whole conversation with `frozen`.
+
+    `place` is the one that its job had in the line; 0 if it had none.
+    """
+
+    place = 0
 
 
 class SpawnFailed(WorkerError):

@@ -59,7 +59,7 @@ class ReplyFigures(msgspec.Struct):
     `elapsed_ms` is the work alone, `notes` counts events by name, `rss` is the child's resident
     memory in bytes, 0 where it does not know; `slot` is filled in by the slot. `convicted` numbers
     items that took more time or memory than one may, `worn` says that the child is to be replaced
-    before its next call.
+    before its next call, `dropped` names the conversations that it has just ceased to hold.
     """
 
     elapsed_ms: float = 0.0
@@ -70,6 +70,7 @@ class ReplyFigures(msgspec.Struct):
     slot: int = -1
     convicted: list[int] = msgspec.field(default_factory=list)
     worn: bool = False
+    dropped: list[str] = msgspec.field(default_factory=list)
 
 
 class Reply(ReplyFigures):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Guilt, NoWorker, PoolBusy, PoolClosed, WorkerFailed
+from .errors import Guilt, NoWorker, PoolBusy, PoolClosed, UnknownBase, WorkerFailed
 from .forking import ForkOrExecLauncher
 from .launch import MEMORY_LIMIT, MODEL_MEMORY, WorkerProgram
 from .messages import Reply
@@ -19,8 +19,9 @@ from .suspects import Suspects
 
 log = logging.getLogger(__name__)
 
-WAITING_PER_SLOT = 64
-"""At 5-10 ms a call the last in line waits half a second: well within a caller's 4 s."""
+WAITING_PER_SLOT = 256
+"""At 5-10 ms a call the last in line waits two seconds: still within a caller's 4 s. Who is refused
+has its new items left alone for good, so that waiting is better as long as it may help."""
 
 WAITING_BYTES = 256 * 1024 * 1024
 """Of all waiting payloads: five bodies of the largest size."""
@@ -31,6 +32,9 @@ child indexes it. Slower than either alone, and every other caller pays for the 
 
 SPILL_FLOOR = 0.025
 """Seconds, several usual calls: under load a slot's queue is shorter than it looks."""
+
+STUCK_AFTER = SPILL_FLOOR
+"""Seconds. A slot whose call takes longer is not just busy: others take over what waits for it."""
 
 SPILL_AT_ONCE = 8 * 1024
 """Bytes. A conversation this small moves to a free slot as soon as another call waits before it."""
@@ -150,7 +154,7 @@ class Pool:
             self._keepers.append(asyncio.create_task(slot.keep(), name=f"slot {index}"))
 
     def submit(self, job: Job) -> asyncio.Future[Reply]:
-        """Queue or send a job. Raises NoWorker, PoolBusy, PoolClosed at once.
+        """Queue or send a job. Raises NoWorker, PoolBusy, PoolClosed, UnknownBase at once.
 
         While the workers are starting, the job waits for the first of them.
 
@@ -160,7 +164,7 @@ class Pool:
         self._admit(job)
         self._number += 1
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(job, future, self._number, self._slot_of(job.key))
+        waiter = Waiter(job, future, job.place or self._number, self._slot_of(job.key))
         slot = self._placed(waiter)
         if slot is not None:
             self._send(slot, waiter)
@@ -190,6 +194,8 @@ class Pool:
             or self._queues.bytes + len(job.payload) > WAITING_BYTES
         ):
             raise PoolBusy(f"{self._queues.count} calls wait already")
+        if not job.whole and self._affinity.is_dropped(job.key):
+            raise UnknownBase("no worker holds the conversation any more")
 
     def _slot_of(self, key: str) -> int:
         """The slot that holds the conversation; the least loaded one for a new conversation."""
@@ -209,8 +215,9 @@ class Pool:
         """The slot to send a job to now; None when it was made to wait.
 
         A job waits for the slot that holds its conversation, for as long as sending the
-        conversation to another slot would take; then any free slot may take it. So it pays at worst
-        twice the better choice, and one slow call never holds up others while a slot is free.
+        conversation to another slot would take; then one that has nothing else to do may take it.
+        So it pays at worst twice the better choice, and one slow call never holds up others while a
+        slot is free. A job that holds all of its conversation goes wherever there is room.
         """
         own = self._slots[waiter.slot]
         if own.free:
@@ -218,9 +225,10 @@ class Pool:
         other = next((slot for slot in self._slots if slot.free), None)
         small = waiter.job.context_bytes <= SPILL_AT_ONCE
         crowded = bool(self._queues.length(own.index)) and small
-        if other is not None and (crowded or not self._keeps_affinity):
+        movable = waiter.job.whole or not self._keeps_affinity
+        if other is not None and (crowded or movable):
             return other
-        if self._keeps_affinity:
+        if not movable:
             self._queues.wait_for_slot(waiter)
             patience = SPILL_FLOOR + waiter.job.context_bytes / SPILL_BYTES_A_SECOND
             loop = asyncio.get_running_loop()
@@ -236,8 +244,9 @@ class Pool:
 
     def _pump(self) -> None:
         """Give every free slot the next job that it may take."""
+        stuck = [slot.index for slot in self._slots if slot.busy_for > STUCK_AFTER]
         for slot in self._slots:
-            while slot.free and (waiter := self._queues.take(slot.index)) is not None:
+            while slot.free and (waiter := self._queues.take(slot.index, stuck)) is not None:
                 if not waiter.future.done():
                     self._send(slot, waiter)
 
@@ -245,7 +254,7 @@ class Pool:
         if slot.index == waiter.slot:
             self._hits += 1
         else:
-            self._spills += 1
+            self._spills += not waiter.job.whole
             self._affinity.set(waiter.job.key, slot.index)
         self._running.add(waiter)
         within = min(waiter.job.until - asyncio.get_running_loop().time(), self._cap)
@@ -256,9 +265,13 @@ class Pool:
         if isinstance(answer, Exception):
             if isinstance(answer, WorkerFailed):
                 self._judge(waiter.job, answer)
+            elif isinstance(answer, UnknownBase):
+                answer.place = waiter.number
             _fail(waiter, answer)
         else:
             self._cold_starts += answer.cold_first_call
+            for key in answer.dropped:
+                self._affinity.drop(key, answer.slot)
             _blame(waiter.job, answer.convicted)
             if not waiter.future.done():
                 waiter.future.set_result(answer)

@@ -61,6 +61,7 @@ class Slot:
         self.headroom_version = ""
         self.lacks = ""
         self.starts = 0
+        self._called_at = 0.0
         self._replacing = False  # a new worker is expected within REPLACE_PATIENCE
         self._patience: asyncio.TimerHandle | None = None
         self._launcher = launcher
@@ -80,6 +81,11 @@ class Slot:
         return self.worker is not None and self.worker.calling
 
     @property
+    def busy_for(self) -> float:
+        """For how many seconds its worker has had its call; 0 if it has none."""
+        return time.monotonic() - self._called_at if self.busy else 0.0
+
+    @property
     def free(self) -> bool:
         """True if it would take a call now."""
         return self.warm and not self.busy
@@ -96,7 +102,7 @@ class Slot:
         """
         worker = self.worker
         assert worker is not None
-        started = time.monotonic()
+        started = self._called_at = time.monotonic()
 
         def done(outcome: Outcome) -> None:
             self._log_slow(started, outcome)
