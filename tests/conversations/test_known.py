@@ -33,3 +33,10 @@ def test_it_says_when_it_is_full() -> None:
         added += 1000
         assert added < 1_000_000
     assert added > 30_000
+
+
+def test_a_name_that_comes_again_takes_no_room() -> None:
+    known = KnownPrefixes(0)
+    for _ in range(100):
+        known.update(names(0, 1000))
+    assert not known.full

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.served import until
@@ -60,6 +61,25 @@ def test_what_is_on_disk_may_be_there_and_other_things_are_not(tmp_path: Path) -
     assert sum(again.may_hold(name(number)) for number in range(5000, 6000)) < 50
     again.save(record(5000)).result(60)
     assert again.may_hold(name(5000))
+    again.close()
+
+
+def test_where_a_turn_started_may_lead_to_it_and_other_places_do_not(tmp_path: Path) -> None:
+    def starts(number: int) -> dict[str, bytes]:
+        return {"first": name(number), "newest": name(number + 1)}
+
+    store = looked_through(SqliteStore(tmp_path))
+    assert not any(store.may_lead(**starts(number)) for number in range(0, 500, 2))
+    for number in range(0, 200, 2):
+        one = record(1000 + number, forms=False)
+        last = store.save(msgspec.structs.replace(one, starts=(name(number), name(number + 1))))
+        assert store.may_lead(**starts(number))
+    last.result(60)
+    store.close()
+    again = looked_through(SqliteStore(tmp_path))
+    assert all(again.may_lead(first=name(at), newest=b"") for at in range(0, 200, 2))
+    assert all(again.may_lead(first=b"", newest=name(at)) for at in range(1, 200, 2))
+    assert sum(again.may_lead(first=name(at), newest=name(at - 1)) for at in range(1, 200, 2)) < 5
     again.close()
 
 

@@ -392,7 +392,12 @@ async def test_what_no_worker_holds_is_told_without_asking_one(make_pool: MakePo
     await pool.submit(job("b" * (HELD_BYTES - BYTES_A_CONVERSATION), key="large"))
     with pytest.raises(UnknownBase):
         pool.submit(job("c", key="old", base=1))
-    assert (await pool.submit(job("c", key="old", whole=True))).forms
+    again = pool.submit(job("c", key="old", whole=True))
+    waits = pool.submit(job("d", key="large", base=1))  # it will have to go for the other one
+    assert (await again).forms
+    with pytest.raises(UnknownBase, match="no worker") as caught:
+        await waits
+    assert caught.value.place == 4
     await pool.submit(job("d", key="old"))  # it is held again
 
 

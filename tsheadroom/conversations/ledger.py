@@ -325,14 +325,15 @@ class Conversations:
             return found
         if self._store and not disk.unreadable:
             if disk.siblings is None:
-                known = ((at, name) for at, name in prefixes.longest_first() if at <= shared)
-                return self._store.siblings(
-                    [name for _, name in known if self._store.may_hold(name)],
-                    request.newest_answer,
-                    first=prefixes.of(prefixes.first_answer),
-                    newest=prefixes.of(request.newest_answer),
-                )
-            family += filter(None, map(self._load, disk.siblings))
+                known = (name for at, name in prefixes.longest_first() if at <= shared)
+                stored = list(filter(self._store.may_hold, known))
+                first = prefixes.of(prefixes.first_answer)
+                newest = prefixes.of(request.newest_answer)
+                if stored or self._store.may_lead(first=first, newest=newest):
+                    return self._store.siblings(
+                        stored, request.newest_answer, first=first, newest=newest
+                    )
+            family += filter(None, map(self._load, disk.siblings or ()))
             if found := _made_from(family, request, prefixes):
                 return found
         if branch is not None and not request.has_prefix_cache():

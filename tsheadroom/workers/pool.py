@@ -39,6 +39,8 @@ STUCK_AFTER = SPILL_FLOOR
 SPILL_AT_ONCE = 8 * 1024
 """Bytes. A conversation this small moves to a free slot as soon as another call waits before it."""
 
+_LOST = "no worker holds the conversation any more"
+
 SAME_FAILURE_SECONDS = 60.0
 """A failure that repeats is told once a minute, however many slots and retries it has."""
 
@@ -194,8 +196,12 @@ class Pool:
             or self._queues.bytes + len(job.payload) > WAITING_BYTES
         ):
             raise PoolBusy(f"{self._queues.count} calls wait already")
-        if not job.whole and self._affinity.is_dropped(job.key):
-            raise UnknownBase("no worker holds the conversation any more")
+        if self._is_lost(job):
+            raise UnknownBase(_LOST)
+
+    def _is_lost(self, job: Job) -> bool:
+        """True if a job builds on what certainly no worker holds."""
+        return not job.whole and self._affinity.is_dropped(job.key)
 
     def _slot_of(self, key: str) -> int:
         """The slot that holds the conversation; the least loaded one for a new conversation."""
@@ -247,7 +253,11 @@ class Pool:
         stuck = [slot.index for slot in self._slots if slot.busy_for > STUCK_AFTER]
         for slot in self._slots:
             while slot.free and (waiter := self._queues.take(slot.index, stuck)) is not None:
-                if not waiter.future.done():
+                if waiter.future.done():
+                    continue
+                if self._is_lost(waiter.job):
+                    _lose(waiter, UnknownBase(_LOST))
+                else:
                     self._send(slot, waiter)
 
     def _send(self, slot: Slot, waiter: Waiter) -> None:
@@ -265,9 +275,10 @@ class Pool:
         if isinstance(answer, Exception):
             if isinstance(answer, WorkerFailed):
                 self._judge(waiter.job, answer)
-            elif isinstance(answer, UnknownBase):
-                answer.place = waiter.number
-            _fail(waiter, answer)
+            if isinstance(answer, UnknownBase):
+                _lose(waiter, answer)
+            else:
+                _fail(waiter, answer)
         else:
             self._cold_starts += answer.cold_first_call
             for key in answer.dropped:
@@ -317,6 +328,12 @@ def _fail(waiter: Waiter, error: Exception) -> None:
         waiter.future.set_exception(error)
         # Its caller may have gone without cancelling it: no complaint at the future's end.
         waiter.future.exception()
+
+
+def _lose(waiter: Waiter, error: UnknownBase) -> None:
+    """Its conversation has to be sent as a whole, and then it goes on from where it was in line."""
+    error.place = waiter.number
+    _fail(waiter, error)
 
 
 def _blame(job: Job, items: Sequence[int]) -> None:

@@ -31,7 +31,9 @@ class KnownPrefixes:
         return self._room <= 0
 
     def add(self, name: bytes) -> None:
-        """Add a name."""
+        """Add a name, unless it seems to be there already."""
+        if self.may_hold(name):
+            return
         bits, mask = self._bits, self._mask
         for word in _PROBES.unpack(name):
             bit = word & mask

@@ -55,14 +55,17 @@ def signposts(record: Record, at: int) -> list[tuple[object, ...]]:
     Such a row has a name of its own and, as its parent, the sign for a prefix; in place of digests
     it has the turn's name. No turn has such a parent, so only who looks for the sign finds it.
     """
-    if record.starts is None:
-        return []
-    signs = (sign(kind, name) for kind, name in zip(Sign, record.starts, strict=True))
     return [
         (digest_of((parent, record.chain)), parent, record.family, record.length, record.chain,
          None, False, at)
-        for parent in signs
+        for parent in signs(record)
     ]  # fmt: skip
+
+
+def signs(record: Record) -> list[bytes]:
+    """The signs by which a record's signposts are found."""
+    starts = zip(Sign, record.starts, strict=True) if record.starts else ()
+    return [sign(kind, name) for kind, name in starts]
 
 
 def sign(kind: Sign, prefix: bytes) -> bytes:

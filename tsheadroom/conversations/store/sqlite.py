@@ -31,13 +31,14 @@ from tsheadroom.conversations.store.rows import (
     pack,
     sign,
     signposts,
+    signs,
     unpack,
 )
-from tsheadroom.conversations.store.writer import Writer
+from tsheadroom.conversations.store.writer import Values, Writer
 
 log = logging.getLogger(__name__)
 
-_LOOK_ROWS = 1000  # names of turns noted in one go, in some 2 ms
+_LOOK_ROWS = 500  # rows whose names are noted in one go, in some 2 ms
 _LOOK_PAUSE_S = 0.01  # between: the event loop needs the interpreter, too
 _IN_QUERY = 500  # below SQLite's bound on host parameters
 _LOOK_S = 600.0  # for all of it
@@ -116,7 +117,7 @@ class SqliteStore:
         self._refused = 0
         self._writer = Writer(self._file, self._opened)
         self._known: KnownPrefixes | None = None  # None until all of the file was looked through
-        self._saved: list[bytes] = []  # turns that were saved while it is looked through
+        self._saved: list[bytes] = []  # names that were saved while it is looked through
         self._looked_at = time.monotonic()
         self._looking: Future[KnownPrefixes] | None = self._look_through()
 
@@ -162,7 +163,7 @@ class SqliteStore:
         return self._known is None or self._known.may_hold(chain)
 
     def _look_through(self) -> Future[KnownPrefixes]:
-        """Start to note every turn that is on disk, in a thread of its own and in small slices."""
+        """Start to note all names that are on disk, in a thread of its own and in small slices."""
         looker = ThreadPoolExecutor(1, thread_name_prefix="decisions-look")
         looking = looker.submit(self._all_known)
         looker.shutdown(wait=False)
@@ -173,10 +174,11 @@ class SqliteStore:
         self._writer.submit("SELECT 1", ()).result()
         with self._asking(_LOOK_S) as connection:
             count = connection.execute("SELECT count(*) FROM turn").fetchone()[0]
-            known = KnownPrefixes(count)
-            rows = connection.execute("SELECT chain FROM turn INDEXED BY turn_parent")
+            # A turn that begins a conversation has three rows, which hold five names.
+            known = KnownPrefixes(count * 5 // 3)
+            rows = connection.execute("SELECT chain, parent FROM turn INDEXED BY turn_parent")
             while not self._writer.closed and (slice_ := rows.fetchmany(_LOOK_ROWS)):
-                known.update(row[0] for row in slice_ if is_name(row[0]))
+                known.update(filter(is_name, itertools.chain(*slice_)))
                 time.sleep(_LOOK_PAUSE_S)
         return known
 
@@ -191,14 +193,19 @@ class SqliteStore:
         self._known.update(self._saved)
         self._saved.clear()
 
-    def _note(self, chain: bytes) -> None:
+    def may_lead(self, *, first: bytes, newest: bytes) -> bool:
+        """False if certainly no turn on disk started at these prefixes (see `siblings`)."""
+        return self.may_hold(sign(Sign.FIRST, first)) or self.may_hold(sign(Sign.NEWEST, newest))
+
+    def _note(self, names: Sequence[bytes]) -> None:
+        """Note the names of a turn that is about to be saved, and of the signs that lead to it."""
         if self._known is not None:
-            self._known.add(chain)
+            self._known.update(names)
             if self._known.full and self._looking is None:
                 self._looking = self._look_through()
         if self._looking is not None:
             # Its own write comes only now, so it may come too late for the look that began with it.
-            self._saved.append(chain)
+            self._saved += names
 
     def longest(self, chains: Sequence[bytes]) -> Future[list[Line]]:
         """Read the line to the longest known turn among these; an empty list if none is known.
@@ -327,20 +334,20 @@ class SqliteStore:
         disk and never will be. If `cancel()` returns False, it is being written just now or was, so
         it has to be saved again or deleted.
         """
-        try:
-            rows = self._rows(record)
-        except (ValueError, OverflowError) as error:
-            refused: Future[None] = Future()
-            refused.set_exception(StoreError(f"a decision that cannot be written: {error}"))
-            return refused
-        self._note(record.chain)
-        return self._writer.submit(*rows)
+        self._note([record.chain, *signs(record)])
+        return self._writer.submit(*self._rows(record))
 
-    def _rows(self, record: Record) -> tuple[str, tuple[object, ...]]:
-        """The statement that writes a turn and what leads to it, and its values."""
+    def _rows(self, record: Record) -> tuple[str, Callable[[], Values]]:
+        """The statement that writes a turn and what leads to it, and what makes its values.
+
+        To pack the forms of a large conversation takes long, so the writer's thread does that.
+        """
         at = int(self.clock())
-        values, more = pack(record, at), signposts(record, at)
-        return _INSERT + _AND_ANOTHER * len(more), (*values, *itertools.chain(*more))
+        more = signposts(record, at)
+        return (
+            _INSERT + _AND_ANOTHER * len(more),
+            lambda: (*pack(record, at), *itertools.chain(*more)),
+        )
 
     def mark(self, chain: bytes, *, arrived: bool) -> None:
         """Note how a turn's answer ended.
@@ -369,7 +376,7 @@ class SqliteStore:
         chain: bytes,
         change: _Change,
         sql: str,
-        values: tuple[object, ...],
+        values: Values | Callable[[], Values],
         *,
         first: bool = False,
     ) -> None:

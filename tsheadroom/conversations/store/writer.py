@@ -46,8 +46,14 @@ _MAX_KEPT = 20_000  # changes that wait for a file that cannot be written
 _OF_ONE_WRITE = (0, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
 
 
+Values = tuple[object, ...]
+
+
 class Write(Future[None]):
     """A statement and its values. It is durable when this future is done.
+
+    The values may be given as a function; it is called when they are first asked for, which the
+    writer's thread does.
 
     If it fails (with StoreError), or if `cancel()` returns True, it was not written and will not
     be. What is to be kept cannot be cancelled: it is tried again until the file can be written,
@@ -55,15 +61,27 @@ class Write(Future[None]):
     """
 
     def __init__(
-        self, sql: str, values: tuple[object, ...], lock: threading.Condition, *, keep: bool
+        self,
+        sql: str,
+        values: Values | Callable[[], Values],
+        lock: threading.Condition,
+        *,
+        keep: bool,
     ) -> None:
         super().__init__()
         self.sql = sql
-        self.values = values
+        self._values = values
         self.keep = keep
         self._lock = lock
         self.begun = False  # it is being written just now, so it is too late to cancel it
         self.unwanted = False  # it was to be cancelled, and is left out if that is still possible
+
+    @property
+    def values(self) -> Values:
+        """The statement's values."""
+        if callable(self._values):
+            self._values = self._values()
+        return self._values
 
     def cancel(self) -> bool:
         """Withdraw it, if it was not begun yet. If it was, it may still be left out."""
@@ -108,11 +126,13 @@ class Writer:
         late = time.monotonic() - self._began > _STUCK_S
         return "the disk does not answer" if late else None
 
-    def submit(self, sql: str, values: tuple[object, ...]) -> Write:
+    def submit(self, sql: str, values: Values | Callable[[], Values]) -> Write:
         """Write something. If the file cannot be written now, that fails at once."""
         return self._queued(Write(sql, values, self._wake, keep=False))
 
-    def keep(self, sql: str, values: tuple[object, ...], *, first: bool = False) -> Write:
+    def keep(
+        self, sql: str, values: Values | Callable[[], Values], *, first: bool = False
+    ) -> Write:
         """Write something now, or as soon as the file can be written.
 
         With `first`, it comes before all others, but for those that are being written just now.
