@@ -51,6 +51,8 @@ def parse() -> argparse.Namespace:
                       help="twice the load that it carries, and the time after")  # fmt: skip
     mode.add_argument("--leak", action="store_true",
                       help="memory over 5,000 turns of 500 conversations")  # fmt: skip
+    parser.add_argument("--fill", type=int, default=0, metavar="N",
+                        help="with --leak: N turns of very small conversations first")  # fmt: skip
     mode.add_argument("--restart", type=int, nargs="?", const=restart.USUAL, metavar="N",
                       help="N restarts as a tailnet caller sees them (usually 20)")  # fmt: skip
     mode.add_argument("--micro", action="store_true",
@@ -78,7 +80,7 @@ def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[
     if given.overload:
         return crowd.overload(traces, options)
     if given.leak:
-        return crowd.leak(traces, options)
+        return crowd.leak(traces, given.fill, options)
     if given.restart:
         return restart.run(traces, given.restart, options)
     if given.profile:

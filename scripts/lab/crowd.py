@@ -23,11 +23,15 @@ DEADLINE_MS = 4_000  # the daemon's default
 CROWD_BYTES = 20_000
 # So large that after a thousand turns the workers hold as much as they ever will.
 LEAK_BYTES = 200_000
+# A request this small takes the daemon a millisecond. It leaves behind as much as any other of what
+# is remembered by number: how the latest answers ended, what the latest calls should cost.
+FILL_BYTES = 1_000
 # Aperture opens a connection for each call that finds no free one.
 OVERLOAD_SENDERS = 1_000
 # More sessions than senders, because a session sends one request at a time.
 OVERLOAD_SESSIONS = 2_000
 Connect = Callable[[], socket.socket]
+FAILURES = ("worker_PoolBusy", "worker_TimeoutError", "overloaded", "decision_not_durable")
 OUTCOME = 'tsheadroom_requests_by_outcome{outcome="%s"}'
 
 
@@ -162,6 +166,7 @@ def soak(
         idle = daemon.usage()
         crowd = Crowd(daemon.connect, traces, sessions, CROWD_BYTES, rounds)
         for number in range(rounds):
+            before = _left_alone(daemon.metrics())
             seen, taken = crowd.closed(connections, range(sessions))
             usage = daemon.usage()
             metrics = daemon.metrics()
@@ -169,6 +174,7 @@ def soak(
                 {
                     "round": number + 1,
                     **seen.numbers(),
+                    "left_alone": int(_left_alone(metrics) - before),
                     "turns_per_s": round(len(seen.answers) / taken, 1),
                     "conversations": int(metrics.get("tsheadroom_conversations", 0)),
                     **_memory(usage),
@@ -184,10 +190,15 @@ def soak(
     return title + _table(rows), found
 
 
-def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Send 5,000 turns of 500 conversations, and read memory after each 500 turns."""
+def leak(traces: list[Path], fill: int, options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Send 5,000 turns of 500 conversations, and read memory after each 500 turns.
+
+    `fill` turns of very small conversations come first, and are not in the table.
+    """
     rows: list[dict[str, Any]] = []
     with Daemon(*options) as daemon:
+        small = Crowd(daemon.connect, traces, 100, FILL_BYTES, 2)
+        small.closed(8, (turn % 100 for turn in range(fill)))
         crowd = Crowd(daemon.connect, traces, 500, LEAK_BYTES, 10)
         for batch in range(10):
             sessions = range(50 * batch, 50 * (batch + 1))
@@ -203,9 +214,15 @@ def leak(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, A
                     "decisions_mib": round(decisions / (1 << 20), 1),
                 }
             )
-    grown = rows[-1]["pss_mib"] - rows[1]["pss_mib"]
-    text = f"\n\nFrom turn 1,000 to the last: {grown:+.1f} MiB"
-    return _table(rows) + text, {"rows": rows, "grown_after_1000_mib": round(grown, 1)}
+    grown = {
+        name: round(rows[-1][f"{name}_mib"] - rows[4][f"{name}_mib"], 1)
+        for name in ("daemon", "workers", "pss")
+    }
+    text = (
+        f"\n\nFrom turn 2,500 to the last: {grown['daemon']:+} MiB in the daemon,"
+        f" {grown['workers']:+} in the workers"
+    )
+    return _table(rows) + text, {"rows": rows, "grown_after_2500_mib": grown}
 
 
 def overload(traces: list[Path], options: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
@@ -246,6 +263,11 @@ def _answers(daemon: Daemon, seen: Seen, before: dict[str, float]) -> dict[str, 
         "error": grown(OUTCOME % "error"),
         "unsent": 0,
     }
+
+
+def _left_alone(metrics: dict[str, float]) -> float:
+    """How many turns so far had their new items left alone, for want of a worker, disk or time."""
+    return sum(metrics.get(f'tsheadroom_events_total{{event="{name}"}}', 0) for name in FAILURES)
 
 
 def _memory(usage: Usage) -> dict[str, float]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-MAX_FATES = 10_000  # requests that are remembered; each takes 300 bytes
+from tsheadroom.conversations.forms import digest_of
+
+MAX_FATES = 10_000  # requests that are remembered; each takes 200 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +23,32 @@ class Fate:
     ever: bool
 
 
+# A few objects, to which very many entries refer.
+_FATES = {(fate.arrived, fate.ever): fate
+          for fate in (Fate(True, True), Fate(False, True), Fate(False, False))}  # fmt: skip
+
+
 class Fates:
     """The latest ones, by a request's name and the session's."""
 
     def __init__(self) -> None:
-        self._fates: OrderedDict[tuple[bytes, bytes], Fate] = OrderedDict()
+        self._fates: OrderedDict[bytes, Fate] = OrderedDict()
 
     def of(self, request: bytes, session: bytes) -> Fate | None:
         """What is known of this session's request; None if nothing is, or if it has no name."""
-        return self._fates.get((request, session)) if session else None
+        return self._fates.get(digest_of((request, session))) if session else None
 
     def note(self, request: bytes, session: bytes, *, arrived: bool) -> None:
         """Note how the answer to a session's request ended."""
         if not session:
             return
-        before = self._fates.pop((request, session), None)
+        key = digest_of((request, session))
+        before = self._fates.pop(key, None)
         ever = arrived or (before is not None and before.ever)
-        self._fates[request, session] = Fate(arrived, ever)
+        self._fates[key] = _FATES[arrived, ever]
         if len(self._fates) > MAX_FATES:
             self._fates.popitem(last=False)
 
     def withdraw(self, request: bytes, session: bytes) -> None:
         """Forget what was noted: it was not so."""
-        self._fates.pop((request, session), None)
+        self._fates.pop(digest_of((request, session)), None)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tsheadroom.aperture.digests import DIGEST_BYTES
 from tsheadroom.conversations.branches import Branch, Branches
 from tsheadroom.conversations.fates import Fates
-from tsheadroom.conversations.forms import Form
+from tsheadroom.conversations.forms import Form, of_items
 from tsheadroom.conversations.prefixes import Prefixes, Request, name_of
 from tsheadroom.conversations.recognise import (
     Recognised,
@@ -356,7 +356,7 @@ class Conversations:
             branch.asked_again.add(length)
             return branch
         added = turn.request.digests[turn.shared :].joined
-        own = {i: form for i, form in turn.forms.items() if i >= turn.shared}
+        own = of_items(turn.forms, turn.shared, length)
         if branch is not None and turn.shared == len(branch):
             branch.append(added, own)
             if not turn.request.by_model[turn.shared]:
@@ -452,7 +452,7 @@ def _record_of(turn: Turn, branch: Branch, length: int) -> Record:
         family=branch.family or turn.prefix,
         length=length,
         digests=turn.request.digests[parent:length].joined,
-        forms={i: form for i, form in turn.forms.items() if parent <= i < length},
+        forms=of_items(turn.forms, parent, length),
         delivered=turn.delivery.arrived is not False,
         starts=starts,
     )

@@ -192,6 +192,8 @@ def best_explanation(
 
 
 def _forms_within(branch: Branch, length: int) -> dict[int, Form]:
+    if length >= len(branch):
+        return branch.forms.copy()
     return {i: form for i, form in branch.forms.items() if i < length}
 
 

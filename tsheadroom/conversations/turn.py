@@ -88,7 +88,7 @@ class Turn:
         self.saving: Future[None] | None = None  # its record on its way to the disk
         self.delivery = Delivery()
         self._keeper = keeper
-        self._known_forms = dict(found.forms)
+        self._known_forms = found.forms
 
     @property
     def prefix(self) -> bytes:
