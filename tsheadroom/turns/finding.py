@@ -6,6 +6,7 @@ Only reading is done here, by the call's deadline. What cannot be read by then p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -151,8 +152,24 @@ class Finding:
 
 async def from_disk(future: Future[T], until: float) -> T:
     """Wait for the store, until the deadline at most. It goes on with its work in any case."""
-    waiting = asyncio.wrap_future(future)
-    # If it fails later than anybody waits for it, the store's own log line is enough.
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-    async with asyncio.timeout_at(until):
-        return await asyncio.shield(waiting)
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def wake_loop(_: Future[T]) -> None:  # called in the store's thread
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(wake)
+
+    # asyncio.wrap_future() with a shield and a timeout takes twice as many passes of the loop.
+    future.add_done_callback(wake_loop)
+    timer = loop.call_at(until, wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+    if not future.done():
+        raise TimeoutError
+    return future.result()
