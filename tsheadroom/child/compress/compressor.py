@@ -37,14 +37,13 @@ _SMALL = 600  # bytes of bookkeeping an item, measured
 class TurnResult:
     """What came of the new items of one request.
 
-    `forms` are as `child/protocol.py` has them, but `item` counts from the first item given. The
-    tokens are those of the new items' texts, before and after; `notes` counts events by name.
-    `convicted` are the items, counted likewise, that took more time or memory than one may.
+    `forms` are as `child/protocol.py` has them, but `item` counts from the first item given;
+    `tokens_saved` is the sum of theirs. `notes` counts events by name. `convicted` are the items,
+    counted likewise, that took more time or memory than one may.
     """
 
     forms: list[dict[str, Any]] = field(default_factory=list)
-    tokens_before: int = 0
-    tokens_after: int = 0
+    tokens_saved: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     convicted: list[int] = field(default_factory=list)
 
@@ -198,7 +197,7 @@ class Conversation:
     ) -> None:
         """Add the form of one new item to the result, if it gets one."""
         self._taken = _Taken(self._earlier.chars, self._asked)
-        saved = result.tokens_before - result.tokens_after
+        saved = result.tokens_saved
 
         def edits_of_parts() -> list[dict[str, Any]]:
             return [
@@ -215,8 +214,8 @@ class Conversation:
             # Headroom's OfflineEgressBlocked and a panic of Rust code are no Exceptions.
             self._leave_alone(at, item, error, result)
             return
-        saved = result.tokens_before - result.tokens_after - saved
         if edits:
+            saved = result.tokens_saved - saved
             result.forms.append({"item": at, "edits": edits, "tokens_saved": saved})
         self.length += 1
 
@@ -349,30 +348,29 @@ class Conversation:
     def _edit(
         self, slot: Sequence[Any], wrapped: Wrapped, draft: outputs.Draft, result: TurnResult
     ) -> dict[str, Any] | None:
-        """The draft as an edit, if it is smaller by bytes and by tokens; the counts in any case."""
-        text = wrapped.close(wrapped.payload)
-        count = self._compressor.count
-        before = after = count(text)
-        edit = None
+        """The draft as an edit, if it is smaller by bytes and by tokens."""
         new = wrapped.close(draft.text)
-        if draft.text != wrapped.payload and (not draft.pointers or _restores(new, wrapped, draft)):
-            shorter = count(new)
-            # Providers refuse a block without text.
-            smaller = shorter < before and _bytes(new) < _bytes(text) and bool(new.strip())
-            if smaller and _encodable(new):
-                after = shorter
-                edit = {
-                    "slot": slot,
-                    "text": new,
-                    "pointers": draft.pointers,
-                    "transforms": draft.transforms,
-                    "lossy": draft.lossy,
-                }
-            else:
-                result.note("not_encodable" if smaller else "not_smaller")
-        result.tokens_before += before
-        result.tokens_after += after
-        return edit
+        if draft.text == wrapped.payload or (draft.pointers and not _restores(new, wrapped, draft)):
+            return None
+        saved = self._tokens_saved(wrapped.close(wrapped.payload), new)
+        if saved <= 0 or not _encodable(new):
+            result.note("not_smaller" if saved <= 0 else "not_encodable")
+            return None
+        result.tokens_saved += saved
+        return {
+            "slot": slot,
+            "text": new,
+            "pointers": draft.pointers,
+            "transforms": draft.transforms,
+            "lossy": draft.lossy,
+        }
+
+    def _tokens_saved(self, text: str, new: str) -> int:
+        """How many tokens less the new text has; 0 if it is not smaller by bytes, too."""
+        # Providers refuse a block without text.
+        if _bytes(new) >= _bytes(text) or not new.strip():
+            return 0
+        return self._compressor.count(text) - self._compressor.count(new)
 
     def _record_forwarded(self, part: Mapping[str, Any]) -> None:
         call = self._earlier.calls.by_id.get(part.get("call", ""))

@@ -20,6 +20,7 @@ SAMPLES = (
     "\n".join(f"2026-01-01 00:00:{at:02} INFO worker {at} did its job" for at in _NUMBERS),
     "<html><body>" + "".join(f"<div><p>Number {at}.</p></div>\n" for at in _NUMBERS) + "</body>",
     "\n".join(f"| name {at} | value {at} | text |" for at in _NUMBERS),
+    f"Three Small Words\n\n```json\n[{_ROWS}]\n```\n\n" + "And Three More of them.\n" * 9,
     "".join(f"service_{at}:\n  image: repo/image:{at}\n  port: {at}\n" for at in _NUMBERS),
 )
 

@@ -16,7 +16,10 @@ _SAMPLES = 5
 
 @functools.cache
 def _encoding() -> tiktoken.Encoding:
-    return tiktoken.get_encoding("o200k_base")
+    encoding = tiktoken.get_encoding("o200k_base")
+    # The vocabulary once more, by Python objects of 26 MB, from which only a pickle would be made.
+    encoding._mergeable_ranks = {}
+    return encoding
 
 
 def count(text: str) -> int:

@@ -13,10 +13,9 @@ from typing import Any
 
 from headroom.config import ReadLifecycleConfig
 from headroom.parser import CCR_RETRIEVAL_MARKER_RE
-from headroom.transforms.content_router import ContentRouter, ContentRouterConfig
-from headroom.transforms.pipeline import TransformPipeline
+from headroom.transforms.content_router import ContentRouterConfig
 
-from tsheadroom.child.headroom import proofs
+from tsheadroom.child.headroom import proofs, thrift
 from tsheadroom.texts.tools import SEARCH_TOOLS, ToolCall
 
 log = logging.getLogger(__name__)
@@ -45,28 +44,24 @@ _COUNTED = re.compile(r"\.\.\. \(repeat(?:ed|s) \d")
 _MARKERS = ("<<ccr:", "Retrieve original", "headroom_retrieve")
 
 
-def build() -> TransformPipeline:
-    """Headroom's pipeline with everything off that removes something."""
-    return TransformPipeline(
-        transforms=[
-            ContentRouter(
-                ContentRouterConfig(
-                    ccr_enabled=False,
-                    ccr_inject_marker=False,
-                    enable_kompress=False,
-                    relevance_split=False,
-                    smart_crusher_lossless_only=True,
-                    enable_log_compressor=False,
-                    enable_search_compressor=False,
-                    enable_dense_line_elision=False,
-                    enable_html_extractor=False,
-                    enable_tabular_compressor=False,
-                    enable_config_compressor=False,
-                    enable_image_optimizer=False,
-                    read_lifecycle=ReadLifecycleConfig(enabled=False),
-                )
-            )
-        ]
+def build() -> thrift.Router:
+    """Headroom's router with everything off that removes something."""
+    return thrift.Router(
+        ContentRouterConfig(
+            ccr_enabled=False,
+            ccr_inject_marker=False,
+            enable_kompress=False,
+            relevance_split=False,
+            smart_crusher_lossless_only=True,
+            enable_log_compressor=False,
+            enable_search_compressor=False,
+            enable_dense_line_elision=False,
+            enable_html_extractor=False,
+            enable_tabular_compressor=False,
+            enable_config_compressor=False,
+            enable_image_optimizer=False,
+            read_lifecycle=ReadLifecycleConfig(enabled=False),
+        )
     )
 
 
@@ -134,10 +129,10 @@ def call_messages(call: ToolCall, inputs: Mapping[str, Any], text: str) -> list[
 
 
 class Lossless:
-    """The pipeline, built once a process."""
+    """The router, built once a process."""
 
     def __init__(self) -> None:
-        self._pipeline = build()
+        self._router = build()
         self.worn = False  # Headroom was cut off in the middle of its work
 
     def compress(self, call: ToolCall, text: str) -> tuple[str, list[str]]:
@@ -146,9 +141,7 @@ class Lossless:
             return text, []
         inputs = {"command": call.command} if call.command else {}
         try:
-            result = self._pipeline.apply(
-                messages=call_messages(call, inputs, text), model=MODEL, model_limit=MODEL_LIMIT
-            )
+            result = self._router.route(call_messages(call, inputs, text), MODEL_LIMIT)
             shorter = result.messages[1]["content"][0]["content"]
         except Exception as error:
             if isinstance(error, MemoryError):
