@@ -5,6 +5,7 @@ import gc
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,46 @@ import pytest
 from tsheadroom import memory
 
 
-async def test_memory_is_given_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    trims: list[int] = []
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: trims.append)
-    monkeypatch.setattr(memory, "TRIM_EVERY_S", 0.001)
-    task = asyncio.create_task(memory.trim_for_ever())
-    async with asyncio.timeout(60):
-        while len(trims) < 3:  # noqa: ASYNC110 - a count, not an event
-            await asyncio.sleep(0.001)
-    task.cancel()
-    assert set(trims) == {0}
+class Clock:
+    """Stands in for `time`, `asyncio` and malloc: CPU seconds of each nap, and when it trims."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, spent: list[float]) -> None:
+        self.trims: list[int] = []
+        self._spent = iter(spent)
+        self._cpu = 0.0
+        self._naps = 0
+        monkeypatch.setattr(memory, "malloc_trim", lambda: self._trim)
+        monkeypatch.setattr(time, "process_time", lambda: self._cpu)
+        monkeypatch.setattr(asyncio, "sleep", self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        assert seconds == memory.QUIET_S
+        self._naps += 1
+        self._cpu += next(self._spent)
+
+    def _trim(self, pad: int) -> int:
+        assert pad == 0
+        self.trims.append(self._naps)
+        return 1
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
-def test_glibc_can_be_asked() -> None:
-    trim = memory._malloc_trim()
-    assert trim is not None
-    assert trim(0) in (0, 1)
+@pytest.mark.parametrize(
+    ("spent", "trims"),
+    [
+        pytest.param([0.0, 0.0, 0.0], [], id="nothing was done"),
+        pytest.param([0.01, 0.0, 0.0], [], id="hardly anything was done"),
+        pytest.param([0.25, 0.25, 0.001, 0.0, 0.0], [3], id="once it is quiet after work"),
+        pytest.param([0.25, 0.0, 0.25, 0.0, 0.0], [2, 4], id="after each burst"),
+        pytest.param([0.25] * 161, [80, 160], id="at last, where it is never quiet"),
+    ],
+)
+async def test_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, spent: list[float], trims: list[int]
+) -> None:
+    clock = Clock(monkeypatch, spent)
+    with pytest.raises(RuntimeError):  # the naps have come to their end
+        await memory.trim_for_ever()
+    assert clock.trims == trims
 
 
 # Takes and frees what a call of 1.5 MB does, and prints the pages that the kernel had to give.
@@ -57,7 +81,7 @@ def test_the_pages_of_one_call_are_kept_for_the_next() -> None:
 
 
 async def test_where_there_is_nobody_to_ask_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
+    monkeypatch.setattr(memory, "malloc_trim", lambda: None)
     await memory.trim_for_ever()
 
 

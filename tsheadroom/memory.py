@@ -12,11 +12,18 @@ import asyncio
 import ctypes
 import gc
 import os
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-TRIM_EVERY_S = 60.0  # a burst is over by then, and the trim itself takes milliseconds
+from tsheadroom.child.system import malloc_trim
+
+QUIET_S = 0.25
+_QUIET = 0.05  # of a processor: no more than this, and hardly a call came
+# CPU seconds since memory was last given back. To do so takes milliseconds, and to get it again as
+# many: at most a few percent of what was done meanwhile.
+_WORTH_S = 0.2
+_AT_LAST_S = 20.0  # where no moment is quiet
 # What is kept free until then. Without it, glibc may give the pages of a body back after each call,
 # and the kernel clears and maps them anew for the next: a tenth of a call of 600 KB. What is larger
 # than a few bodies together is given back at once.
@@ -48,13 +55,19 @@ async def collect_for_ever() -> None:
 
 
 async def trim_for_ever() -> None:
-    """Give free pages back to the system now and then. Only glibc offers a way to do that."""
-    trim = _malloc_trim()
+    """Give free pages back to the system when it is quiet. Only glibc offers a way to do that."""
+    trim = malloc_trim()
     if trim is not None:
         keep_pages()
+    trimmed = time.process_time()
     while trim is not None:
-        await asyncio.sleep(TRIM_EVERY_S)
-        await asyncio.to_thread(trim, 0)  # ctypes lets go of the interpreter meanwhile
+        before = time.process_time()
+        await asyncio.sleep(QUIET_S)
+        now = time.process_time()
+        worth = _WORTH_S if now - before <= _QUIET * QUIET_S else _AT_LAST_S
+        if now - trimmed >= worth:
+            await asyncio.to_thread(trim, 0)  # ctypes lets go of the interpreter meanwhile
+            trimmed = time.process_time()
 
 
 def keep_pages() -> None:
@@ -62,13 +75,6 @@ def keep_pages() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
     libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def _malloc_trim() -> Callable[[int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim  # musl has none
 
 
 def memory_limit(root: Path = Path("/")) -> int:

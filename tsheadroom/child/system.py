@@ -10,6 +10,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 LINUX = sys.platform == "linux"
@@ -86,6 +87,17 @@ def renounce_privileges() -> None:
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
     if ctypes.CDLL(None).syscall(ctypes.c_long(number), header, bytes(24)) != 0:
         raise OSError("capabilities cannot be given up")
+
+
+def malloc_trim() -> Callable[[int], int] | None:
+    """What gives free pages back to the system, called with 0; only glibc offers that.
+
+    malloc keeps what was freed, by default, as far as something still in use lies behind it.
+    """
+    if not LINUX:
+        return None
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim  # musl has none
 
 
 def limit_memory(limit: int) -> None:
