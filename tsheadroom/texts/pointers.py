@@ -85,7 +85,7 @@ def parse(line: str) -> Pointer | None:
 
 def imitated(text: str) -> bool:
     """True if a text that we did not write holds something that looks like a line of ours."""
-    return looks_folded(text) or repeats.IMITATION.search(text) is not None
+    return looks_folded(text) or repeats.imitated(text)
 
 
 def looks_folded(text: str) -> bool:

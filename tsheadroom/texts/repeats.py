@@ -28,8 +28,7 @@ _LINE = re.compile(
     r'\[(\d{1,9}) lines? again, from (?:#(\d{1,9}) )?"(.+)"\]'
     r"|\[the line above (\d{1,9}) times more\]"
 )
-# Anything like such a line in a text that we did not write.
-IMITATION = re.compile(r'\d lines? again, from (?:#\d+ )?"|\[the line above \d+ times more\]')
+_IMITATION = re.compile(r'\d lines? again, from (?:#\d+ )?"|\[the line above \d+ times more\]')
 
 
 class _Beginnings:
@@ -136,7 +135,7 @@ def fold(text: str) -> str:
     The same text if nothing comes again, or if it holds something like such a line already.
     """
     lines = text.split("\n")
-    if not 2 <= len(lines) <= MAX_LINES or IMITATION.search(text) is not None:
+    if not 2 <= len(lines) <= MAX_LINES or imitated(text):
         return text
     out: list[str] = []
     folder, at = _Folder(lines), 0
@@ -187,6 +186,13 @@ def meanings(lines: Iterable[str]) -> list[list[str]]:
         out += meant
         found.append(meant)
     return found
+
+
+def imitated(text: str) -> bool:
+    """True if a text that we did not write holds anything like a line of `fold`."""
+    # The words are found ten times as fast as the pattern, and hardly any text has them.
+    found = " again, from " in text or "[the line above " in text
+    return found and _IMITATION.search(text) is not None
 
 
 def is_fold(line: str) -> bool:
