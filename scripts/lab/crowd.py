@@ -41,6 +41,7 @@ class Seen:
 
     answers: list[Answered] = field(default_factory=list)
     broken: int = 0  # connections that ended instead of answering
+    client_cpu: float = 0.0  # milliseconds
 
     def numbers(self) -> dict[str, Any]:
         """The columns of a table row: turns, milliseconds, and answers that were not 200."""
@@ -78,22 +79,23 @@ class Crowd:
         """Send a turn for each session of the plan, in order. Returns also the seconds it took.
 
         A connection sends its next request when it has its answer. A session always uses the same
-        connection.
+        connection. All requests are made before the first one is sent.
         """
         seen = Seen()
-        shares: list[list[int]] = [[] for _ in range(connections)]
+        shares: list[list[bytes]] = [[] for _ in range(connections)]
         for session in plan:
-            shares[session % connections].append(session)
+            shares[session % connections].append(self.body(session))
 
-        def send(share: list[int]) -> None:
+        def send(share: list[bytes]) -> None:
             line = _Line(self._connect, seen)
-            for session in share:
-                line.post(self.body(session))
+            for body in share:
+                line.post(body)
             line.close()
 
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         threads = [threading.Thread(target=send, args=(s,), daemon=True) for s in shares if s]
         _together(threads)
+        seen.client_cpu = (time.process_time() - spent) * 1e3
         return seen, time.perf_counter() - started
 
     def open(self, rate: float, seconds: float) -> tuple[Seen, int]:
@@ -166,16 +168,22 @@ def soak(
         idle = daemon.usage()
         crowd = Crowd(daemon.connect, traces, sessions, CROWD_BYTES, rounds)
         for number in range(rounds):
-            before = _left_alone(daemon.metrics())
+            left, before = _left_alone(daemon.metrics()), daemon.usage()
             seen, taken = crowd.closed(connections, range(sessions))
-            usage = daemon.usage()
-            metrics = daemon.metrics()
+            usage, metrics = daemon.usage(), daemon.metrics()
+            cpu = {
+                "daemon": usage.daemon_cpu - before.daemon_cpu,
+                "workers": usage.workers_cpu - before.workers_cpu,
+                "client": seen.client_cpu,
+            }
             rows.append(
                 {
                     "round": number + 1,
                     **seen.numbers(),
-                    "left_alone": int(_left_alone(metrics) - before),
+                    "left_alone": int(_left_alone(metrics) - left),
                     "turns_per_s": round(len(seen.answers) / taken, 1),
+                    **{f"{name}_cpu_ms": round(ms / sessions, 2) for name, ms in cpu.items()},
+                    "cores_busy": round(sum(cpu.values()) / 1e3 / taken, 2),
                     "conversations": int(metrics.get("tsheadroom_conversations", 0)),
                     **_memory(usage),
                 }
