@@ -16,7 +16,7 @@ from scripts.lab import traffic
 from scripts.lab.growing import Growing
 from scripts.lab.latency import size_name
 from tsheadroom.aperture import answer
-from tsheadroom.aperture.call import HookCall, read
+from tsheadroom.aperture.call import HookCall, read, read_rest
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import Found, Outlines
 from tsheadroom.conversations.ledger import Conversations, FromDisk
@@ -50,7 +50,7 @@ def _bodies(traces: list[Path], size: int) -> tuple[bytes, bytes]:
 
 
 def _read(data: bytes, found: Found | None) -> HookCall:
-    call = read(data, found)
+    call = read_rest(data, found) if found else read(data)
     assert isinstance(call, HookCall)
     return call
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import outline as module
-from tsheadroom.aperture.call import MAX_ITEMS, CallError, HookCall, read
+from tsheadroom.aperture.call import MAX_ITEMS, CallError, Envelope, HookCall, read, read_rest
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import LEAST_BYTES, MAX_ALIKE, Found, Outlines
+from tsheadroom.aperture.post_response import PostResponse
 
 Body = dict[str, Any]
 TIGHT = {"separators": (",", ":")}
@@ -47,10 +48,15 @@ def marked(body: Body, *at: int) -> Body:
     return body
 
 
+def recognising(data: bytes, found: Found | None) -> HookCall | Envelope | PostResponse:
+    """Take a call apart as a turn does."""
+    return (read_rest(data, found) if found else None) or read(data)
+
+
 def learn(outlines: Outlines, data: bytes) -> Found | None:
     """Take a call apart as a turn does. Returns the part that was known."""
     found = outlines.find(data)
-    call = read(data, found)
+    call = recognising(data, found)
     assert isinstance(call, HookCall)
     outlines.keep(outline_of(call, Digests.of(call)), call.known)
     return call.known
@@ -67,9 +73,9 @@ def read_as_new(data: bytes, found: Found | None) -> None:
         whole = read(data)
     except CallError as error:
         with pytest.raises(CallError, match="^" + str(error)[:20]):
-            read(data, found)
+            recognising(data, found)
         return
-    call = read(data, found)
+    call = recognising(data, found)
     if not isinstance(whole, HookCall):
         assert call == whole
         return
@@ -276,7 +282,7 @@ def test_a_call_with_too_many_items_is_cut_whatever_is_known() -> None:
     assert known_items(outlines, sent(body_of(*few))) == 0
     many = sent(body_of(*few, "y", "z"))
     read_as_new(many, outlines.find(many))
-    call = read(many, outlines.find(many))
+    call = recognising(many, outlines.find(many))
     assert isinstance(call, HookCall)
     assert call.is_cut
     assert outline_of(call, Digests.of(call)) is None
@@ -296,7 +302,7 @@ def test_a_known_beginning_elsewhere_in_the_call_is_no_conversation() -> None:
     later = sent({"tools": {"messages": body["messages"]}, **body_of("another", "b", "c")})
     assert outlines.find(later) is not None
     read_as_new(later, outlines.find(later))
-    call = read(later, outlines.find(later))
+    call = recognising(later, outlines.find(later))
     assert isinstance(call, HookCall)
     assert call.known is None
 
@@ -308,7 +314,7 @@ def test_malformed_json_behind_what_is_known_is_refused(end: bytes) -> None:
     learn(outlines, call)
     broken = call[: call.rindex(b"]")] + end
     with pytest.raises(CallError):
-        read(broken, outlines.find(broken))
+        recognising(broken, outlines.find(broken))
 
 
 def test_no_bytes_of_a_conversation_are_kept() -> None:

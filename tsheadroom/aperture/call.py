@@ -95,14 +95,11 @@ class _Parts:
     problem: str = ""  # why the body cannot be taken apart
 
 
-def read(data: bytes, found: Found | None = None) -> HookCall | Envelope | PostResponse:
+def read(data: bytes) -> HookCall | Envelope | PostResponse:
     """Take a hook call apart. Raises CallError if the bytes are not one.
 
-    Returns a PostResponse for an event that an operator sends to the hook's own path. The known
-    part that was `found` in the data is not read again, and the result is the same.
+    Returns a PostResponse for an event that an operator sends to the hook's own path.
     """
-    if found is not None and (call := _read_rest(data, found)) is not None:
-        return call
     try:
         parts = _parts(data)
         metadata = read_metadata(data, parts.outer)
@@ -131,8 +128,8 @@ def read(data: bytes, found: Found | None = None) -> HookCall | Envelope | PostR
     )
 
 
-def _read_rest(data: bytes, found: Found) -> HookCall | None:
-    """The call, of which only what is not known is read; None if all of it has to be.
+def read_rest(data: bytes, found: Found) -> HookCall | None:
+    """The same call, of which only what is not known is read; None if all of it has to be.
 
     Elements of an array say nothing about each other. So the bytes without the known ones are
     JSON if and only if all of them are, and what stands where in them is where it is in all.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from tsheadroom.aperture.answer import ALLOW
-from tsheadroom.aperture.call import CallError, Envelope, HookCall, read
+from tsheadroom.aperture.call import CallError, Envelope, HookCall, read, read_rest
 from tsheadroom.aperture.metadata import Metadata, find_metadata
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import Found, Outline, Outlines
@@ -217,18 +217,26 @@ class OpenTurn:
         """
         body, outlines = self._body, self._turns.outlines
         found = await offload(len(body) // KNOWN_SHARE, outlines.find, body)
-        size = self._size = _cost(body, found)
-        try:
-            called, digests, outline = await offload(size, _take_apart, body, found)
-        except CallError:
-            metadata = await offload(size, find_metadata, body) or Metadata()
-            self._tally.name(metadata.provider or "", metadata.model or "")
-            raise
-        if isinstance(called, HookCall):
-            outlines.keep(outline, called.known)
-            new = len(called.items) - (called.known.items if called.known else 0)
-            self._size = max(size, ITEM_COST * new)
-        return called, digests
+        taken: _Apart | Envelope | PostResponse | None = None
+        if found is not None:
+            size = _cost_of_rest(body, found)
+            taken = await offload(size, _take_rest_apart, body, found)
+        if taken is None:
+            size = max(len(body), VALUE_COST * body.count(b","))
+            try:
+                taken = await offload(size, _take_apart, body)
+            except CallError:
+                metadata = await offload(size, find_metadata, body) or Metadata()
+                self._tally.name(metadata.provider or "", metadata.model or "")
+                raise
+        self._size = size
+        if not isinstance(taken, _Apart):
+            return taken, None
+        call = taken.call
+        outlines.keep(taken.outline, call.known)
+        new = len(call.items) - (call.known.items if call.known else 0)
+        self._size = max(size, ITEM_COST * new)
+        return call, taken.digests
 
     async def _enter_gate(self) -> Entry:
         """Wait to be let in. Who is not in time replays what is known, and decides nothing."""
@@ -382,23 +390,35 @@ class OpenTurn:
         return self._tally.figures()
 
 
-def _cost(body: bytes, found: Found | None) -> int:
-    """What one pass over the call costs, in bytes."""
-    if found is None:
-        return max(len(body), VALUE_COST * body.count(b","))
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """A call with the names of its items, and the outline by which the next one is recognised."""
+
+    call: HookCall
+    digests: Digests
+    outline: Outline | None
+
+    @classmethod
+    def of(cls, call: HookCall) -> _Apart:
+        digests = Digests.of(call)
+        return cls(call, digests, outline_of(call, digests))
+
+
+def _take_apart(body: bytes) -> _Apart | Envelope | PostResponse:
+    called = read(body)
+    return _Apart.of(called) if isinstance(called, HookCall) else called
+
+
+def _take_rest_apart(body: bytes, found: Found) -> _Apart | None:
+    call = read_rest(body, found)
+    return _Apart.of(call) if call else None
+
+
+def _cost_of_rest(body: bytes, found: Found) -> int:
+    """What it costs to take the rest of a call apart, and one pass over what is known, in bytes."""
     known = found.resume - found.start
     values = body.count(b",", 0, found.start) + body.count(b",", found.resume)
     return max(len(body) - known, VALUE_COST * values) + known // KNOWN_SHARE
-
-
-def _take_apart(
-    body: bytes, found: Found | None
-) -> tuple[HookCall | Envelope | PostResponse, Digests | None, Outline | None]:
-    called = read(body, found)
-    if not isinstance(called, HookCall):
-        return called, None, None
-    digests = Digests.of(called)
-    return called, digests, outline_of(called, digests)
 
 
 def _before_newest_answer(call: HookCall) -> int:
