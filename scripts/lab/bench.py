@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.lab import crowd, latency, micro, profiling, restart, traffic
+from scripts.lab import cold, crowd, latency, micro, profiling, restart, traffic
 
 UNITS = {"KB": 1_000, "MB": 1_000_000}
 
@@ -57,6 +57,9 @@ def parse() -> argparse.Namespace:
                       help="N restarts as a tailnet caller sees them (usually 20)")  # fmt: skip
     mode.add_argument("--micro", action="store_true",
                       help="split, hash, plan, splice alone, at 50 KB, 1 MB, 20 MB")  # fmt: skip
+    mode.add_argument("--cold", action="store_true",
+                      help="large conversations that are new, and what several workers would"
+                      " make of one")  # fmt: skip
     mode.add_argument("--profile", type=Path, metavar="FILE.svg",
                       help="draw where the event loop's time goes")  # fmt: skip
     return parser.parse_args(own_words())
@@ -83,6 +86,9 @@ def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[
         return crowd.leak(traces, given.fill, options)
     if given.restart:
         return restart.run(traces, given.restart, options)
+    if given.cold:
+        sizes = [case.size for case in given.row or ()]
+        return cold.run(traces, sizes or cold.SIZES, options)
     if given.profile:
         cases = given.row or [latency.Case(213_000)]
         return profiling.run(traces, cases[0], given.profile, options)
