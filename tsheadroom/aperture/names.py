@@ -60,7 +60,7 @@ class Digests:
             canonical[index].data if index in canonical else call.data[start:stop]
             for index, (start, stop) in enumerate(spans, first)
         ]
-        renamed = (index for index in respelled if namer.renames(index))
+        renamed = (index for index in sorted(marked | signed) if namer.renames(index))
         renamed_from = next(renamed, NOWHERE)
         if known:
             respelled = [*known.respelled, *respelled]
