@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.lab import cold, crowd, latency, micro, profiling, restart, traffic
+from scripts.lab import beside, cold, crowd, latency, micro, profiling, restart, traffic
+from scripts.lab.reference import NoReference
 
 UNITS = {"KB": 1_000, "MB": 1_000_000}
 
@@ -62,7 +63,18 @@ def parse() -> argparse.Namespace:
                       " make of one")  # fmt: skip
     mode.add_argument("--profile", type=Path, metavar="FILE.svg",
                       help="draw where the event loop's time goes")  # fmt: skip
-    return parser.parse_args(own_words())
+    mode.add_argument("--beside", type=Path, metavar="BINARY",
+                      help="the same with the Go daemon; see lab/beside.py")  # fmt: skip
+    parser.add_argument("--worker", type=Path, metavar="WORKER.PY",
+                        help="with --beside: the Go daemon's worker")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5, metavar="N",
+                        help="with --beside: how often each row is measured")  # fmt: skip
+    given = parser.parse_args(own_words())
+    if bool(given.beside) != bool(given.worker):
+        parser.error("--beside and --worker go together")
+    if given.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return given
 
 
 def own_words() -> list[str]:
@@ -92,6 +104,16 @@ def run(given: argparse.Namespace, options: tuple[str, ...]) -> tuple[str, dict[
     if given.profile:
         cases = given.row or [latency.Case(213_000)]
         return profiling.run(traces, cases[0], given.profile, options)
+    if given.beside:
+        return beside.run(
+            given.beside.resolve(),
+            given.worker.resolve(),
+            traces,
+            given.row or list(beside.USUAL),
+            given.turns,
+            given.rounds,
+            options,
+        )
     return latency.run(
         traces, given.row or list(latency.USUAL), given.turns, options, given.tailnet
     )
@@ -105,7 +127,10 @@ def main() -> None:
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
     }
-    text, found = run(given, tuple(sys.argv[2 + len(own_words()) :]))
+    try:
+        text, found = run(given, tuple(sys.argv[2 + len(own_words()) :]))
+    except (beside.NotComparable, NoReference) as error:
+        sys.exit(f"scripts/bench: {error}")
     if given.json:
         print(json.dumps({"machine": machine, **found}, indent=1))
         return

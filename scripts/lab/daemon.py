@@ -198,18 +198,23 @@ class Daemon:
 
     def metrics(self) -> dict[str, float]:
         """Read its series, by name with labels."""
-        found = re.findall(r"^([^#\s]\S*) (\S+)$", self.page("/metrics")[1], re.MULTILINE)
-        return {name: float(value) for name, value in found}
+        return series(self.page("/metrics")[1])
 
     def usage(self) -> Usage:
         """Read CPU and memory now, of the daemon and of all processes that it has started."""
-        workers = [pid for pid in tree(self.pid) if pid != self.pid]
-        return Usage(
-            _cpu(self.pid),
-            sum(map(_cpu, workers)),
-            _pss(self.pid),
-            sum(map(_pss, workers)),
-        )
+        return usage_of(self.pid)
+
+
+def series(text: str) -> dict[str, float]:
+    """Read the series of a metrics page, by name with labels."""
+    found = re.findall(r"^([^#\s]\S*) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def usage_of(daemon: int) -> Usage:
+    """Read CPU and memory now, of a process and of all that it has started."""
+    workers = [pid for pid in tree(daemon) if pid != daemon]
+    return Usage(_cpu(daemon), sum(map(_cpu, workers)), _pss(daemon), sum(map(_pss, workers)))
 
 
 def short_directory(prefix: str) -> Path:

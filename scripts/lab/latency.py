@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scripts.lab.client import Answered, Connection
 from scripts.lab.daemon import Daemon, Usage
@@ -17,6 +17,20 @@ from scripts.lab.growing import Growing
 
 SETTLE_SECONDS = 0.5  # for work that a turn leaves to be done after its answer
 PHASES = ("read", "plan", "wait", "worker", "write")
+MODIFIED = 'tsheadroom_requests_by_outcome{outcome="modify"}'
+
+
+class Measurable(Protocol):
+    """A daemon that runs: ours, or one beside it."""
+
+    def connect(self) -> socket.socket:
+        """Open a connection to it."""
+
+    def usage(self) -> Usage:
+        """Read its CPU and memory now."""
+
+    def metrics(self) -> dict[str, float]:
+        """Read its series, by name with labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Row:
     cpu_workers_ms: float
     answer_bytes: int
     not_ok: int
+    modified: int = 0  # turns whose answer was to forward something else
     phases_ms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -86,7 +101,7 @@ class _Session:
 
 
 def measure(
-    daemon: Daemon,
+    daemon: Measurable,
     case: Case,
     traces: list[Path],
     turns: int,
@@ -116,7 +131,7 @@ def measure(
     try:
         gate.wait()
         time.sleep(SETTLE_SECONDS)
-        before, phases = daemon.usage(), daemon.metrics()
+        before, series = daemon.usage(), daemon.metrics()
         on_start()
         started = time.perf_counter()
         gate.wait()
@@ -129,7 +144,9 @@ def measure(
     after = daemon.usage()
     answers = [answer for session in sessions for answer in session.answers]
     row = _row(case, sessions[0].growing, answers, taken, before, after)
-    row.phases_ms = _phases(phases, daemon.metrics(), len(answers))
+    series_after = daemon.metrics()
+    row.modified = int(series_after.get(MODIFIED, 0) - series.get(MODIFIED, 0))
+    row.phases_ms = _phases(series, series_after, len(answers))
     return row
 
 
