@@ -181,6 +181,6 @@ def machine(runs: dict[str, list[list[Run]]]) -> str:
     others = [one.others_cores for one in every]
     return (
         f"Load before a run: {min(loads)} to {max(loads)}, the runs' own included. While turns were"
-        f" measured, other work took {statistics.median(others)} cores in the median, at most"
-        f" {max(others)}."
+        f" measured, other work took {statistics.median(others):.2f} cores in the median, at most"
+        f" {max(others):.2f}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -32,6 +33,24 @@ def cells(line: str) -> list[str]:
 def test_who_comes_first_changes_with_the_round() -> None:
     assert [beside.names(number)[0] for number in range(3)] == ["reference", "ours", "reference"]
     assert sorted(beside.names(1)) == sorted(beside.names(0))
+
+
+def test_each_run_has_a_daemon_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def one_run(start: beside.Start, *_: object) -> Run:
+        start()
+        return made()
+
+    monkeypatch.setattr(beside, "measure_run", one_run)
+    monkeypatch.setattr(beside, "Reference", lambda *_: started.append("reference"))
+    monkeypatch.setattr(beside, "Daemon", lambda *options, pool: started.append(options[0]))
+    cases = [Case(1_200_000), Case(1_200_000)]
+    text, found = beside.run(Path("go"), Path("worker.py"), [], cases, 40, 2, ("--ours",))
+    assert started == ["reference", "--ours"] * 2 + ["--ours", "reference"] * 2
+    assert json.loads(json.dumps(found))["ours"][1][1]["row"]["p50_ms"] == 10.0
+    assert "Load before a run: 1.5 to 1.5" in text
+    assert "other work took 0.25 cores" in text
 
 
 def test_the_table_has_the_medians_and_the_ratio_of_each_round() -> None:
