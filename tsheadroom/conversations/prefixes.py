@@ -53,7 +53,8 @@ class Prefixes:
     once. The others are seldom asked for.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, all_now: bool = False) -> None:
+        """With `all_now` nothing is left for later. Some thousand answers take milliseconds."""
         self._seed = request.scope
         self._by_model = by_model = request.by_model
         self.joined = request.digests.joined
@@ -71,7 +72,7 @@ class Prefixes:
         running.update(self.joined[done * DIGEST_BYTES :])
         self._at[length] = running.digest()
         self._latest = sorted(self._at.items(), reverse=True)
-        self._earlier: list[tuple[int, bytes]] | None = None
+        self._earlier = self._named_earlier() if all_now else None
 
     @property
     def whole(self) -> bytes:

@@ -20,9 +20,10 @@ from tsheadroom.conversations.prefixes import Prefixes, Request
 from tsheadroom.conversations.recognise import Status
 from tsheadroom.conversations.store import StoreError
 from tsheadroom.conversations.turn import Turn
-from tsheadroom.offload import offload
+from tsheadroom.offload import is_large, offload
 from tsheadroom.seldom import Seldom
 from tsheadroom.telemetry.events import Event
+from tsheadroom.turns import costs
 from tsheadroom.turns.asking import Asked
 from tsheadroom.turns.gate import Entry
 from tsheadroom.turns.tally import Tally
@@ -100,7 +101,8 @@ class Finding:
         `turn` is what is known of it by the names of today. Items that have the same name in both
         say nothing about which names are in use.
         """
-        names = await offload(self._size, Digests.of, call, as_of_0_1=True)
+        cost = max(self._size, costs.of_all(call.data))  # what is known is named anew, too
+        names = await offload(cost, Digests.of, call, as_of_0_1=True)
         older = replace(request, digests=names.names)
         found = await self._recognise(older)
         pairs = enumerate(zip(names.names, digests.names, strict=True))
@@ -116,7 +118,7 @@ class Finding:
         Both calls then get the same bytes. If the other one has not decided by the deadline, this
         turn replays what was known before and decides nothing.
         """
-        prefixes = await offload(self._size, Prefixes, request)
+        prefixes = await self._named(request)
         while True:
             turn = await self._recognise(request, prefixes)
             other = self._under_way(turn.prefix)
@@ -133,7 +135,7 @@ class Finding:
     async def _recognise(self, request: Request, prefixes: Prefixes | None = None) -> Turn:
         """Find what is known of a request. If only the disk can tell, wait for it, off the loop."""
         if prefixes is None:
-            prefixes = await offload(self._size, Prefixes, request)
+            prefixes = await self._named(request)
         disk = FromDisk()
         while True:
             turn = self._conversations.begin(request, prefixes, disk)
@@ -148,6 +150,9 @@ class Finding:
                 why = str(error) or "deadline"
                 if turns := self._unreadable.count(why):
                     log.error("going on with what memory knows turns=%d err=%s", turns, why)
+
+    async def _named(self, request: Request) -> Prefixes:
+        return await offload(self._size, Prefixes, request, all_now=is_large(self._size))
 
 
 async def from_disk(future: Future[T], until: float) -> T:

@@ -31,6 +31,7 @@ from tsheadroom.seldom import Seldom
 from tsheadroom.settings import Settings
 from tsheadroom.telemetry.events import Event
 from tsheadroom.telemetry.record import Figures, Outcome
+from tsheadroom.turns import costs
 from tsheadroom.turns.answered import Answered, request_name
 from tsheadroom.turns.asking import Asked, Workers, ask
 from tsheadroom.turns.finding import Finding, from_disk
@@ -51,11 +52,6 @@ GATE_SHARE = 0.75
 # Up to which part of it workers are asked. What is decided then has to reach the disk, even if that
 # is only that they were late: else a daemon that is killed now does not know this turn afterwards.
 ASK_SHARE = 0.9
-# What a pass over one item or one value costs beside that over its bytes, in bytes.
-ITEM_COST = 256
-VALUE_COST = 64
-# Known bytes are hashed and copied, but not taken apart: that is so much faster.
-KNOWN_SHARE = 8
 
 
 class Turns:
@@ -216,13 +212,13 @@ class OpenTurn:
         What an earlier call began with is recognised, and only what follows it is taken apart.
         """
         body, outlines = self._body, self._turns.outlines
-        found = await offload(len(body) // KNOWN_SHARE, outlines.find, body)
+        found = await offload(len(body) // costs.KNOWN_SHARE, outlines.find, body)
         taken: _Apart | Envelope | PostResponse | None = None
         if found is not None:
-            size = _cost_of_rest(body, found)
+            size = costs.of_rest(body, found)
             taken = await offload(size, _take_rest_apart, body, found)
         if taken is None:
-            size = max(len(body), VALUE_COST * body.count(b","))
+            size = costs.of_all(body)
             try:
                 taken = await offload(size, _take_apart, body)
             except CallError:
@@ -234,8 +230,8 @@ class OpenTurn:
             return taken, None
         call = taken.call
         outlines.keep(taken.outline, call.known)
-        new = len(call.items) - (call.known.items if call.known else 0)
-        self._size = max(size, ITEM_COST * new)
+        # Known items are not read again, but their names, forms and spans are gone through.
+        self._size = max(size, costs.ITEM_COST * len(call.items))
         return call, taken.digests
 
     async def _enter_gate(self) -> Entry:
@@ -412,13 +408,6 @@ def _take_apart(body: bytes) -> _Apart | Envelope | PostResponse:
 def _take_rest_apart(body: bytes, found: Found) -> _Apart | None:
     call = read_rest(body, found)
     return _Apart.of(call) if call else None
-
-
-def _cost_of_rest(body: bytes, found: Found) -> int:
-    """What it costs to take the rest of a call apart, and one pass over what is known, in bytes."""
-    known = found.resume - found.start
-    values = body.count(b",", 0, found.start) + body.count(b",", found.resume)
-    return max(len(body) - known, VALUE_COST * values) + known // KNOWN_SHARE
 
 
 def _before_newest_answer(call: HookCall) -> int:
