@@ -331,6 +331,24 @@ def test_memory_is_bounded_and_the_disk_remembers(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_branch_that_a_repeated_request_brings_back_is_counted(tmp_path: Path) -> None:
+    ledger = Conversations(directory=tmp_path, memory=20_000)
+    ledger.open()
+    ask(ledger, "a")
+    again = begin(ledger, request("a"))
+    assert again.status is Status.REPEATED
+    for i in range(50):
+        ask(ledger, f"first{i}")
+    assert again.branch is not None
+    assert again.branch.name not in ledger._branches
+    decide(again, {})
+    found = ledger._branches.of(again.prefix)
+    assert found is again.branch
+    assert found.name in ledger._branches
+    assert ledger.memory <= 20_000
+    ledger.close()
+
+
 KILLED = """
 import sys; from pathlib import Path
 from tests.conversations.test_ledger import ask

@@ -170,6 +170,7 @@ class Conversations:
             self._branches.touch(branch)
             return None
         if length in branch.stored and not decided:
+            self._branches.touch(branch)
             return None
         saved = self._store.save(_record_of(turn, branch, length))
         if length not in branch.stored:
