@@ -401,6 +401,16 @@ async def test_what_no_worker_holds_is_told_without_asking_one(make_pool: MakePo
     await pool.submit(job("d", key="old"))  # it is held again
 
 
+async def test_what_is_sent_anew_while_it_is_dropped_is_held_again(make_pool: MakePool) -> None:
+    pool = await started(make_pool())
+    await pool.submit(job("a", key="old"))
+    large = pool.submit(job("b" * (HELD_BYTES - BYTES_A_CONVERSATION), key="large"))
+    await pool.submit(job("c", key="old", whole=True))  # waits for its room
+    await large
+    assert not pool._affinity.is_dropped("old")
+    assert pool._affinity.is_dropped("large")
+
+
 async def test_a_whole_conversation_goes_to_any_free_worker(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -265,7 +265,8 @@ class Pool:
             self._hits += 1
         else:
             self._spills += not waiter.job.whole
-            self._affinity.set(waiter.job.key, slot.index)
+        # Even if it was so before: while the job waited, the slot may have dropped what it held.
+        self._affinity.set(waiter.job.key, slot.index)
         self._running.add(waiter)
         within = min(waiter.job.until - asyncio.get_running_loop().time(), self._cap)
         slot.call(waiter.job, within, lambda answer: self._answered(waiter, answer))
