@@ -14,6 +14,7 @@ from tests.conversation import Body, call
 from tsheadroom.aperture.call import HookCall, read
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import LEAST_BYTES, Outlines
+from tsheadroom.conversations.forms import Form
 from tsheadroom.conversations.ledger import Conversations
 from tsheadroom.conversations.prefixes import Prefixes
 from tsheadroom.offload import LARGE_BYTES
@@ -130,3 +131,16 @@ def test_what_is_known_costs_a_share() -> None:
     assert found is not None
     assert costs.of_all(body) == len(body)
     assert 10_000 < costs.of_rest(body, found) < 11_000
+
+
+def test_forms_cost_what_their_items_do_where_these_are_spelled_otherwise() -> None:
+    text = [{"type": "text", "text": "x" * 10_000}]
+    called = read(call({"messages": [{"role": "user", "content": at} for at in ("x", text, text)]}))
+    assert isinstance(called, HookCall)
+    form = Form(b"", (), (), 0)
+    digests = Digests.of(called)
+    assert costs.of_forms(called, digests, {}) == 0
+    assert costs.of_forms(called, digests, {0: form}) == 0
+    one = costs.of_forms(called, digests, {0: form, 1: form})
+    assert 10_000 + costs.RESPELLED_COST < one < 10_200 + costs.RESPELLED_COST
+    assert costs.of_forms(called, digests, {1: form, 2: form}) == 2 * one

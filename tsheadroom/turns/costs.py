@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from tsheadroom.aperture.call import HookCall
+from tsheadroom.aperture.names import Digests
 from tsheadroom.aperture.outline import Found
+from tsheadroom.conversations.forms import Form
 
 # What a pass over one item or one value costs beside that over its bytes.
 ITEM_COST = 256
 VALUE_COST = 64
+# What it costs to find out, beside that pass, what is left out of an item's name.
+RESPELLED_COST = 1024
 # Known bytes are hashed and copied, but not taken apart: that is so much faster.
 KNOWN_SHARE = 8
 
@@ -21,3 +28,9 @@ def of_rest(body: bytes, found: Found) -> int:
     known = found.resume - found.start
     values = body.count(b",", 0, found.start) + body.count(b",", found.resume)
     return max(len(body) - known, VALUE_COST * values) + known // KNOWN_SHARE
+
+
+def of_forms(call: HookCall, digests: Digests, forms: Mapping[int, Form]) -> int:
+    """To find where these forms stand in items that are spelled otherwise than they are named."""
+    anew = [call.items[index] for index in forms.keys() & digests.respelled]
+    return sum(RESPELLED_COST + end - start for start, end in anew)

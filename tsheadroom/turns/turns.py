@@ -187,8 +187,7 @@ class OpenTurn:
         self._tally.describe(called)
         self._name = request_name(called, digests)
         known = self._turns.account.model_of(called)
-        size = self._size
-        rules = await offload(size, Rules.of, called, digests, self._settings, known)
+        rules = await offload(self._size, Rules.of, called, digests, self._settings, known)
         finding = self._finding(entry)
         arrived = self._turns.answered.arrived(self._name)
         if arrived is not None:
@@ -200,9 +199,7 @@ class OpenTurn:
             self._tally.outcome = Outcome.ERROR
         else:
             await self._decide(Items(called, digests), turn, rules, entry)
-        done = self._tally.spliced = await offload(
-            size, spliced, called, digests, turn, observe=rules.observe
-        )
+        done = self._tally.spliced = await self._spliced(called, digests, turn, rules)
         self._account_for(called, turn, rules, done)
         return done.body
 
@@ -275,8 +272,11 @@ class OpenTurn:
         if rules.passed_by or not arrived:
             return allowed
         turn, digests = await finding.look(call, rules.request, digests)
-        observe = rules.observe
-        return (await offload(self._size, spliced, call, digests, turn, observe=observe)).body
+        return (await self._spliced(call, digests, turn, rules)).body
+
+    async def _spliced(self, call: HookCall, digests: Digests, turn: Turn, rules: Rules) -> Spliced:
+        cost = self._size + costs.of_forms(call, digests, turn.forms)
+        return await offload(cost, spliced, call, digests, turn, observe=rules.observe)
 
     async def _decide(self, items: Items, turn: Turn, rules: Rules, entry: Entry) -> None:
         """Decide the forms of the undecided items, and keep the decision."""
