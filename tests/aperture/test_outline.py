@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.aperture.test_slices import is_clean, json_values, spell, spellings
+from tsheadroom.aperture import digests
 from tsheadroom.aperture import outline as module
 from tsheadroom.aperture.call import MAX_ITEMS, CallError, Envelope, HookCall, read, read_rest
 from tsheadroom.aperture.names import Digests, outline_of
@@ -143,6 +146,57 @@ def test_what_is_known_makes_no_difference(data: st.DataObject) -> None:
             case _:
                 pass
         items = [*items, *draw(st.lists(messages, max_size=3))]
+
+
+SPACES = st.sampled_from(["", "", "", " ", "\n\t "])
+ODD_ITEMS = st.sampled_from(
+    [
+        '{"role":"user","content":"x"}',
+        '{"role": "assistant", "content": "x"}',
+        '{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"e"}}]}',
+        '{"role": "user", "content": [{"type": "text", "text": "x"}]}',
+        '{"messages":[{"role":"user","content":"x"}]}',
+        '{"role":"user","role":"assistant"}',
+        '{"type":"compaction","encrypted_content":"x"}',
+        *("1", "12", "-0", '"messages"', '"cachePoint"', "null", "[]", "[{}]", '"\\ud800"', "01"),
+    ]
+)
+ODD_MEMBERS = st.sampled_from(
+    ['"model":"m"', '"input":[{"role":"user"}]', '"messages":[{}]', '"tools":{"messages":[{}]}']
+)
+METADATA = st.sampled_from(
+    [
+        '"metadata":{}',
+        '"response_body":{"a":1}',
+        '"metadata":{"estimated_cost":{"dollars":1,"usage":{"output_tokens":5}}}',
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_odd_bytes_make_no_difference_wherever_they_are_cut(data: st.DataObject) -> None:
+    """Items that are no objects, keys that come again, events, spaces wherever they may be."""
+
+    def joined(parts: list[str]) -> str:
+        return ",".join(draw(SPACES) + part + draw(SPACES) for part in parts)
+
+    draw, outlines = data.draw, Outlines()
+    items = ['{"role":"user","content":"x"}', *draw(st.lists(ODD_ITEMS, max_size=4))]
+    with mock.patch.object(module, "LEAST_BYTES", 8), mock.patch.object(digests, "LOOK_BYTES", 64):
+        for _ in range(draw(st.integers(2, 4))):
+            members = draw(st.lists(ODD_MEMBERS, max_size=2))
+            members.insert(draw(st.integers(0, len(members))), f'"messages":[{joined(items)}]')
+            outer = [f'"request_body":{{{joined(members)}}}']
+            outer.insert(draw(st.integers(0, 1)), draw(METADATA))
+            call = f"{{{joined(outer)}}}".encode()
+            read_as_new(call, outlines.find(call))
+            with contextlib.suppress(CallError):
+                if isinstance(read(call), HookCall):
+                    learn(outlines, call)
+            if draw(st.booleans()):
+                items = items[: draw(st.integers(1, len(items)))]
+            items = [*items, *draw(st.lists(ODD_ITEMS, max_size=2))]
 
 
 @settings(max_examples=300)
@@ -305,6 +359,16 @@ def test_a_known_beginning_elsewhere_in_the_call_is_no_conversation() -> None:
     call = recognising(later, outlines.find(later))
     assert isinstance(call, HookCall)
     assert call.known is None
+
+
+def test_a_number_that_goes_on_is_another_item() -> None:
+    outlines = Outlines()
+    first = {"role": "user", "content": LONG}
+    learn(outlines, sent({"messages": [first, 1]}))
+    assert outlines.find(sent({"messages": [first, 1]})) is not None
+    later = sent({"messages": [first, 12]})
+    assert outlines.find(later) is None
+    read_as_new(later, None)
 
 
 @pytest.mark.parametrize("end", [b"}", b",]}", b"]]}", b',{"role":"user"}}', b"]},", b""])
