@@ -192,7 +192,7 @@ def test_every_text_is_found_again_in_the_clients_own_bytes(
     found = digests.canonical(item)
     json.loads(found.data)
     for string in STRING.finditer(found.data):
-        start, end = found.in_clients_bytes(string.span())
+        start, end = found.moves.in_clients_bytes(string.span())
         assert item[start:end] == string.group()
 
 

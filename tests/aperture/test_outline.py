@@ -16,6 +16,7 @@ from tests.aperture.test_slices import is_clean, json_values, spell, spellings
 from tsheadroom.aperture import digests
 from tsheadroom.aperture import outline as module
 from tsheadroom.aperture.call import MAX_ITEMS, CallError, Envelope, HookCall, read, read_rest
+from tsheadroom.aperture.digests import Moves
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import LEAST_BYTES, MAX_ALIKE, Found, Outlines
 from tsheadroom.aperture.post_response import PostResponse
@@ -91,7 +92,9 @@ def read_as_new(data: bytes, found: Found | None) -> None:
     assert some.names == every.names
     assert (some.renamed, some.spaced) == (every.renamed, every.spaced)
     for index in range(len(whole.items)):
-        assert some.canonical(index) == every.canonical(index)
+        canonical = every.canonical(index)
+        assert some.moves(index) == (canonical.moves if canonical else None)
+        assert some.canonical(index) == canonical
     older = Digests.of(call, as_of_0_1=True)
     assert older.names == Digests.of(whole, as_of_0_1=True).names
 
@@ -282,6 +285,33 @@ def test_only_the_latest_of_those_that_are_alike_are_looked_at() -> None:
         learn(outlines, call)
     assert outlines.find(calls[0]) is None
     assert outlines.find(calls[1]) is not None
+
+
+def test_where_texts_stand_in_items_that_are_spelled_otherwise_is_worked_out_once() -> None:
+    def listed(*texts: str) -> bytes:
+        body = body_of(*texts)
+        for message in body["messages"]:
+            message["content"] = [{"type": "text", "text": message["content"]}]
+        return sent(body)
+
+    outlines = Outlines()
+    texts = [LONG, "b", "c", "d", "e", "f", "g", "h"]
+    asked_for: dict[int, Moves] = {}
+    for turn in range(3):
+        data = listed(*texts[: 3 + 2 * turn])
+        call = recognising(data, outlines.find(data))
+        assert isinstance(call, HookCall)
+        digests = Digests.of(call)
+        outlines.keep(outline_of(call, digests), call.known)
+        assert digests.known_moves == asked_for
+        for index in (0, len(call.items) - 1):  # as the splice asks, after the outline was drawn
+            moves = digests.moves(index)
+            assert moves is not None
+            asked_for[index] = moves
+    other = listed(*texts[:5], "another", "x")
+    found = outlines.find(other)
+    assert found is not None
+    assert found.moves == {i: moves for i, moves in asked_for.items() if i < found.items}
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:

@@ -87,21 +87,30 @@ class Names(Sequence[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """How an item's canonical bytes lie in the client's own.
+
+    For each step that left something out: where in its result, and how much up to there.
+    """
+
+    steps: tuple[tuple[Span, ...], ...] = ()
+
+    def in_clients_bytes(self, span: Span) -> Span:
+        """Where a span of the canonical bytes stands. Nothing was cut inside of it."""
+        start, end = span
+        moved = start
+        for cuts in reversed(self.steps):
+            before = bisect_right(cuts, moved, key=lambda cut: cut[0])
+            moved += cuts[before - 1][1] if before else 0
+        return moved, moved + end - start
+
+
+@dataclass(frozen=True, slots=True)
 class Canonical:
     """An item's bytes as its name sees them: the client's own, but for what is left out."""
 
     data: bytes
-    # For each step that left something out: where in its result, and how much up to there.
-    _steps: tuple[tuple[Span, ...], ...] = ()
-
-    def in_clients_bytes(self, span: Span) -> Span:
-        """Where a span of `data` stands in the client's own bytes. Nothing was cut inside of it."""
-        start, end = span
-        moved = start
-        for cuts in reversed(self._steps):
-            before = bisect_right(cuts, moved, key=lambda cut: cut[0])
-            moved += cuts[before - 1][1] if before else 0
-        return moved, moved + end - start
+    moves: Moves = Moves()
 
     def without(self, cuts: list[Span]) -> Canonical:
         """Leave these spans of `data` out, too. They are sorted, and none overlaps another."""
@@ -112,7 +121,8 @@ class Canonical:
             kept.append(self.data[at:start])
             step.append((start - total, total + end - start))
             at, total = end, total + end - start
-        return Canonical(b"".join((*kept, self.data[at:])), (*self._steps, tuple(step)))
+        moves = Moves((*self.moves.steps, tuple(step)))
+        return Canonical(b"".join((*kept, self.data[at:])), moves)
 
 
 def canonical(

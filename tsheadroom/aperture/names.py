@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tsheadroom.aperture import digests, outline
 from tsheadroom.aperture.call import HookCall
-from tsheadroom.aperture.digests import Canonical, Names
+from tsheadroom.aperture.digests import Canonical, Moves, Names
 from tsheadroom.aperture.outline import NOWHERE, Cut, Outline, Reading
 from tsheadroom.providers import binding
 from tsheadroom.providers.shapes import COMPACTIONS
@@ -32,6 +32,7 @@ class Digests:
     renamed_from: int  # the first item of which is left out what stored names may have, or NOWHERE
     _namer: _Namer
     _canonical: dict[int, Canonical]  # those that were asked for
+    known_moves: dict[int, Moves]  # the same
 
     @classmethod
     def of(cls, call: HookCall, *, as_of_0_1: bool = False) -> Digests:
@@ -74,6 +75,7 @@ class Digests:
             renamed_from,
             namer,
             canonical,
+            known.moves if known else {},
         )
 
     @property
@@ -89,6 +91,19 @@ class Digests:
                 return None
             self._canonical[index] = self._namer.canonical(index)
         return self._canonical[index]
+
+    def moves(self, index: int) -> Moves | None:
+        """How these bytes lie in the client's own; None if they are the client's own.
+
+        It is looked up where an earlier call has asked for it: to work it out takes a pass over the
+        item.
+        """
+        if index not in self.known_moves:
+            canonical = self.canonical(index)
+            if canonical is None:
+                return None
+            self.known_moves[index] = canonical.moves
+        return self.known_moves[index]
 
 
 class _Namer:
@@ -151,6 +166,7 @@ def outline_of(call: HookCall, names: Digests) -> Outline | None:
         respelled=array("I", names.respelled),
         renamed_from=names.renamed_from,
         compacted_from=_compacted_from(call, before, first),
+        moves=names.known_moves,
     )
 
 

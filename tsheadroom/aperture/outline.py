@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import overload
 from zlib import crc32
 
-from tsheadroom.aperture.digests import DIGEST_BYTES
+from tsheadroom.aperture.digests import DIGEST_BYTES, Moves
 from tsheadroom.aperture.slices import Span
 from tsheadroom.providers.shapes import SHAPES
 
@@ -46,6 +46,7 @@ NOWHERE = 1 << 32  # instead of an item's index, for none
 # Rough sizes in memory.
 _OUTLINE_BYTES = 900
 _CUT_BYTES = 250
+_MOVES_BYTES = 500
 
 
 class Reading:
@@ -116,6 +117,9 @@ class Outline:
     respelled: array[int]  # the items whose canonical bytes differ from the client's own, sorted
     renamed_from: int  # the first item whose name was another one up to version 0.1, or NOWHERE
     compacted_from: int  # the first item that may stand for those before it, or NOWHERE
+    # How the canonical bytes of those items lie in the client's own where anybody has asked for it.
+    # It is filled as long as the call is under way.
+    moves: dict[int, Moves]
 
     @property
     def size(self) -> int:
@@ -123,7 +127,7 @@ class Outline:
         arrays = self.spans.itemsize * len(self.spans) + self.respelled.itemsize * len(
             self.respelled
         )
-        own = _OUTLINE_BYTES + _CUT_BYTES * len(self.cuts)
+        own = _OUTLINE_BYTES + _CUT_BYTES * len(self.cuts) + _MOVES_BYTES * len(self.moves)
         return own + len(self.names) + len(self.by_model) + arrays
 
 
@@ -163,6 +167,12 @@ class Found:
         """Those whose canonical bytes differ from the client's own, sorted."""
         respelled = self.outline.respelled
         return respelled[: bisect_left(respelled, self.items)]
+
+    @property
+    def moves(self) -> dict[int, Moves]:
+        """How their canonical bytes lie, as far as that was asked for."""
+        moves = self.outline.moves.copy()  # in one step: other threads may write there
+        return {index: one for index, one in moves.items() if index < self.items}
 
     def spans(self, rest: list[Span]) -> Sequence[Span]:
         """Where all items stand: the known ones and then these."""
@@ -204,7 +214,7 @@ class Outlines:
     def __init__(self, limit: int = DEFAULT_MEMORY) -> None:
         """`limit` is in bytes."""
         self._limit = limit
-        self._used: OrderedDict[Outline, None] = OrderedDict()
+        self._used: OrderedDict[Outline, int] = OrderedDict()  # with its size when last counted
         # By the cut's `half`. A tuple is never changed, so a thread sees the old one or the new.
         self._by_half: dict[bytes, tuple[tuple[Cut, Outline], ...]] = {}
         self.bytes = 0
@@ -250,7 +260,7 @@ class Outlines:
             return
         if known and known.items > known.outline.after:
             self._drop(known.outline)  # else another call went on from the same items
-        self._used[new] = None
+        self._used[new] = new.size
         self.bytes += new.size
         for cut in new.cuts:
             alike = (*self._by_half.get(cut.half, ()), (cut, new))
@@ -261,8 +271,7 @@ class Outlines:
     def _drop(self, outline: Outline) -> None:
         if outline not in self._used:  # two calls went on from it
             return
-        del self._used[outline]
-        self.bytes -= outline.size
+        self.bytes -= self._used.pop(outline)
         for half in {cut.half for cut in outline.cuts}:
             left = tuple(p for p in self._by_half.get(half, ()) if p[1] is not outline)
             if left:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from tsheadroom.aperture import slices as split
-from tsheadroom.aperture.digests import Canonical
+from tsheadroom.aperture.digests import Moves
 from tsheadroom.errors import TsheadroomError
 from tsheadroom.providers.shapes.parts import Slot
 
@@ -124,15 +124,15 @@ def token_of(form: Form | None) -> bytes:
     return form.token if form else b""
 
 
-def changes(form: Form, offset: int, canonical: Canonical | None) -> list[tuple[int, int, bytes]]:
+def changes(form: Form, offset: int, moves: Moves | None) -> list[tuple[int, int, bytes]]:
     """The splices that put the form into a body that has the item at `offset`.
 
-    `canonical` leads from the item's canonical bytes to the client's own; None if they are equal.
+    `moves` lead from the item's canonical bytes to the client's own; None if they are equal.
     """
     found: list[tuple[int, int, bytes]] = []
     for edit in form.edits:
         span = edit.start, edit.end
-        start, end = canonical.in_clients_bytes(span) if canonical else span
+        start, end = moves.in_clients_bytes(span) if moves else span
         found.append((offset + start, offset + end, edit.new))
     return found
 

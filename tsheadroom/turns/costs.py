@@ -32,5 +32,6 @@ def of_rest(body: bytes, found: Found) -> int:
 
 def of_forms(call: HookCall, digests: Digests, forms: Mapping[int, Form]) -> int:
     """To find where these forms stand in items that are spelled otherwise than they are named."""
-    anew = [call.items[index] for index in forms.keys() & digests.respelled]
+    respelled = forms.keys() & digests.respelled
+    anew = [call.items[index] for index in respelled - digests.known_moves.keys()]
     return sum(RESPELLED_COST + end - start for start, end in anew)

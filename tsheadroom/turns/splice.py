@@ -39,7 +39,7 @@ def spliced(call: HookCall, digests: Digests, turn: Turn, *, observe: bool) -> S
         try:
             if not forms.stands(form, digests.names, turn.forms):
                 raise Refused("a pointer's target no longer stands in this body")
-            changes += forms.changes(form, call.items[index][0], digests.canonical(index))
+            changes += forms.changes(form, call.items[index][0], digests.moves(index))
         except Refused as why:
             not_spliced += 1
             log.warning("form not spliced item=%d reason=%s", index, why)
