@@ -58,6 +58,7 @@ class Session:
         self._checker = checker
         self._situation = situation
         self._random = random
+        self._connected = situation.kills  # when the connection was opened
         self._begin()
 
     def _begin(self) -> None:
@@ -95,13 +96,16 @@ class Session:
         If it is sent again and there is no answer this time, the provider has it in both ways.
         """
         kills = self._situation.kills
+        if not self._line.is_open:
+            self._connected = kills
         unreadable, unwritable = self._situation.unreadable, self._situation.unwritable
         raw = wire.request(request.call, headers={"Accept-Encoding": "gzip"})
         try:
             reply = self._line.exchange(raw)
         except OSError as error:
             self._tally.sent()
-            cut = self._situation.kills > kills
+            # Over a tailnet nobody tells a caller that the one whom it was connected to is gone.
+            cut = self._situation.kills > self._connected
             self._unanswered(request, error, excused=cut)
             if not again:
                 self._missed(request, error)

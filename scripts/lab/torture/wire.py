@@ -49,6 +49,11 @@ class Line:
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
 
+    @property
+    def is_open(self) -> bool:
+        """False if the next request opens another connection."""
+        return self._socket is not None and (bool(self._buffer) or not _ended(self._socket))
+
     def ask(
         self,
         body: bytes = b"",
@@ -91,7 +96,7 @@ class Line:
         return read
 
     def _open(self) -> socket.socket:
-        if self._socket is not None and not self._buffer and _ended(self._socket):
+        if self._socket is not None and not self.is_open:
             self.close()  # as any client does that finds its kept connection closed
         if self._socket is None:
             self._buffer.clear()
