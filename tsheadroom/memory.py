@@ -56,9 +56,8 @@ async def collect_for_ever() -> None:
 
 async def trim_for_ever() -> None:
     """Give free pages back to the system when it is quiet. Only glibc offers a way to do that."""
+    keep_pages()
     trim = malloc_trim()
-    if trim is not None:
-        keep_pages()
     trimmed = time.process_time()
     while trim is not None:
         before = time.process_time()
@@ -71,7 +70,12 @@ async def trim_for_ever() -> None:
 
 
 def keep_pages() -> None:
-    """Have glibc keep KEPT_BYTES for the next call, instead of giving them back after each one."""
+    """Have glibc keep KEPT_BYTES for the next call, instead of giving them back after each one.
+
+    Another C library is left as it is.
+    """
+    if malloc_trim() is None:
+        return
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
     libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)

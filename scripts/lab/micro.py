@@ -19,7 +19,6 @@ from tsheadroom.aperture import answer
 from tsheadroom.aperture.call import HookCall, read, read_rest
 from tsheadroom.aperture.names import Digests, outline_of
 from tsheadroom.aperture.outline import Found, Outlines
-from tsheadroom.child.system import malloc_trim
 from tsheadroom.conversations.ledger import Conversations, FromDisk
 from tsheadroom.conversations.prefixes import Prefixes
 from tsheadroom.conversations.turn import Turn
@@ -95,8 +94,7 @@ def _plan(call: HookCall, digests: Digests) -> Callable[[], object]:
 
 def run(traces: list[Path]) -> tuple[str, dict[str, Any]]:
     """Measure all steps. Returns the table, and the same figures for machines."""
-    if malloc_trim() is not None:
-        keep_pages()  # as the daemon does
+    keep_pages()  # as the daemon does
     rows: list[dict[str, Any]] = []
     for size in SIZES:
         first, data = _bodies(traces, size)

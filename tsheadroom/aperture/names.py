@@ -32,7 +32,7 @@ class Digests:
     renamed_from: int  # the first item of which is left out what stored names may have, or NOWHERE
     _namer: _Namer
     _canonical: dict[int, Canonical]  # those that were asked for
-    known_moves: dict[int, Moves]  # the same
+    known_moves: dict[int, Moves]  # those that this call or an earlier one has asked for
 
     @classmethod
     def of(cls, call: HookCall, *, as_of_0_1: bool = False) -> Digests:
